@@ -1,0 +1,43 @@
+"""Foundation: privileged teachers, deployable students.
+
+Importing this package imports neither torch nor Warp; what needs them is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "make_env"]
+
+
+def make_env(
+    task: str,
+    num_envs: int | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+) -> VecEnv:
+    """Return the environment of a task.
+
+    Args:
+        task: ``point_ctrl`` or ``distillation``.
+        num_envs: Number of environments; None takes the task's default.
+        device: Torch device, ``cpu`` or ``cuda[:i]``.
+        seed: Seed of everything random in the environment.
+        overrides: Settings in Hydra's grammar, such as ``env.sim.dt=0.005``.
+
+    Raises:
+        ConfigError: If the task or a setting is unknown, or a value cannot work.
+        UsdVehicleError: If the USD file does not describe a quadrotor.
+    """
+    from foundation.tasks import create_env, load_task
+    from foundation.tasks.config import compose
+
+    env_overrides = list(overrides) + ([] if num_envs is None else [f"env.num_envs={num_envs}"])
+    env_cfg, _ = compose(load_task(task), env_overrides, groups=("env",))
+    return create_env(task, env_cfg, device, seed)

@@ -1,0 +1,33 @@
+"""True DAgger and two-stage training for rsl_rl.
+
+Use it in any rsl_rl runner configuration::
+
+    algorithm = {"class_name": "foundation.distill:DaggerDistillation", ...}
+"""
+
+from __future__ import annotations
+
+from foundation.distill.buffer import AggregatedBuffer
+from foundation.distill.cfg import (
+    RslRlDistillationAlgorithmCfg,
+    RslRlDistillationRunnerCfg,
+    RslRlMLPModelCfg,
+    RslRlOnPolicyRunnerCfg,
+    RslRlPpoAlgorithmCfg,
+)
+from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.runner import DaggerRunner, PpoRunner
+from foundation.distill.schedule import TwoStageSchedule
+
+__all__ = [
+    "AggregatedBuffer",
+    "DaggerDistillation",
+    "DaggerRunner",
+    "PpoRunner",
+    "RslRlDistillationAlgorithmCfg",
+    "RslRlDistillationRunnerCfg",
+    "RslRlMLPModelCfg",
+    "RslRlOnPolicyRunnerCfg",
+    "RslRlPpoAlgorithmCfg",
+    "TwoStageSchedule",
+]

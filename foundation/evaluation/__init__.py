@@ -1,0 +1,1 @@
+"""Fly policies on fixed seeds, measure them, and draw them."""

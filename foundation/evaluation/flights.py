@@ -1,0 +1,82 @@
+"""Fly a policy for one episode per environment and measure it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from tensordict import TensorDict
+
+if TYPE_CHECKING:
+    from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+
+PolicyFn = Callable[[TensorDict], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class FlightMetrics:
+    """Metrics over one episode of each environment."""
+
+    survival: float
+    """Share of episodes that reached the time limit."""
+    mean_return: float
+    """Mean sum of rewards."""
+    position_rmse_m: float
+    """Root mean square distance to the target over the last window of all surviving episodes [m]."""
+    settle_time_s: float
+    """Mean time from which an episode stays within the settle radius, over those that do [s]."""
+    settled: float
+    """Share of episodes that survive and end within the settle radius."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the metrics with None where no episode defines one, as JSON has no NaN."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
+
+def fly(
+    env: PointCtrlEnv, policy: PolicyFn, progress: Callable[[int, int], None] | None = None
+) -> FlightMetrics:
+    """Fly the current episode of every environment to its end.
+
+    Environments that end early fly on in new episodes, which do not count.
+
+    Args:
+        env: The environment, freshly made or reset.
+        policy: Maps observations to actions; its ``reset``, if it has one, is told of ended episodes.
+        progress: Called with (steps done, steps in all) after each step.
+
+    Returns:
+        Metrics over N episodes.
+    """
+    steps = int(env.max_episode_length)
+    reset = getattr(policy, "reset", None)
+    first: dict[str, torch.Tensor] = {}
+    ended = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
+    with torch.inference_mode():
+        obs = env.get_observations()
+        for step in range(steps):
+            obs, _, dones, _ = env.step(policy(obs))
+            newly = (dones > 0) & ~ended
+            if newly.any():
+                for name, values in env.last_episode().items():
+                    first[name] = torch.where(newly, values, first.get(name, values))
+                ended |= newly
+            if reset is not None:
+                reset(dones)
+            if progress is not None:
+                progress(step + 1, steps)
+    return _metrics(first)
+
+
+def _metrics(episode: dict[str, torch.Tensor]) -> FlightMetrics:
+    survived, settled = episode["survived"], episode["settled"]
+    return FlightMetrics(
+        survival=survived.double().mean().item(),
+        mean_return=episode["return"].double().mean().item(),
+        position_rmse_m=episode["position_rmse"][survived].double().square().mean().sqrt().item(),
+        settle_time_s=episode["settle_time"][settled].double().mean().item(),
+        settled=settled.double().mean().item(),
+    )

@@ -1,0 +1,87 @@
+"""Load a policy from a checkpoint, with the network that its run was configured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_callable
+from tensordict import TensorDict
+
+from foundation.distill.checkpoint import (
+    STUDENT,
+    TEACHER,
+    CheckpointError,
+    checkpoint_kind,
+    load_checkpoint,
+    load_weights,
+)
+from foundation.tasks.config import load_params
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A deterministic policy."""
+
+    model: MLPModel
+    """Maps observations (N, …) to actions (N, A)."""
+    role: str
+    """``teacher`` or ``student``."""
+    path: Path
+    """The checkpoint."""
+
+    def __call__(self, obs: TensorDict) -> torch.Tensor:
+        """Return the mean actions, shape (N, A)."""
+        return self.model(obs)
+
+    def reset(self, dones: torch.Tensor) -> None:
+        """Forget the past of environments that begin a new episode."""
+        self.model.reset(dones)
+
+
+_MODEL_KEYS = {TEACHER: ("actor", "actor_state_dict"), STUDENT: ("student", "student_state_dict")}
+
+
+def load_policy(
+    path: str | Path,
+    obs: TensorDict,
+    num_actions: int,
+    device: str,
+    role: str | None = None,
+) -> Policy:
+    """Return the policy that a checkpoint holds.
+
+    The network is the one in ``params/agent.yaml`` of the checkpoint's run.
+
+    Args:
+        path: A checkpoint of a PPO run (a teacher) or of a distillation run (a student).
+        obs: Example observations.
+        num_actions: Number of actions.
+        device: Torch device.
+        role: The role that the policy must have; None accepts both.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used or holds the other role.
+    """
+    path = Path(path)
+    state = load_checkpoint(path, device)
+    found = checkpoint_kind(state, path)
+    if role is not None and found != role:
+        raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
+    cfg_key, state_key = _MODEL_KEYS[found]
+    agent = load_params(path.parent, "agent")
+    if agent is None:
+        raise CheckpointError(f"checkpoint {path} has no params/agent.yaml beside it, which describes its network")
+    model = _build_model(agent[cfg_key], agent["obs_groups"], cfg_key, obs, num_actions)
+    load_weights(model, state[state_key], f"checkpoint {path}")
+    return Policy(model.to(device).eval(), found, path)
+
+
+def _build_model(
+    cfg: dict[str, Any], obs_groups: dict[str, list[str]], obs_set: str, obs: TensorDict, num_actions: int
+) -> MLPModel:
+    options = {name: value for name, value in cfg.items() if name != "class_name"}
+    return resolve_callable(cfg["class_name"])(obs, obs_groups, obs_set, num_actions, **options)

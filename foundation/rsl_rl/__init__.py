@@ -1,0 +1,1 @@
+"""Command-line scripts: train, play, evaluate. Nothing imports this."""

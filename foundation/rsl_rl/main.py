@@ -1,0 +1,41 @@
+"""The console command ``foundation``: the scripts of this folder as subcommands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train a teacher, or distil a student from one",
+    "play": "fly a policy and save a picture of the flight",
+    "evaluate": "compare teacher and student on the same seeds",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a subcommand.
+
+    Raises:
+        SystemExit: With code 2 if there is no such subcommand, or with the subcommand's code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    usage = "usage: foundation {" + ",".join(COMMANDS) + "} ...\n\n" + "".join(
+        f"  {name:10}{text}\n" for name, text in COMMANDS.items()
+    )
+    if words and words[0] in ("-h", "--help"):
+        print(usage + "\nfoundation COMMAND --help shows a command's flags.")
+        return
+    if words and words[0] == "--version":
+        import foundation
+
+        print(foundation.__version__)
+        return
+    if not words or words[0] not in COMMANDS:
+        print(f"error: expected a command, got {words[0] if words else 'nothing'!r}\n{usage}", file=sys.stderr)
+        raise SystemExit(2)
+    importlib.import_module(f"foundation.rsl_rl.{words[0]}").main(words[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Train a teacher (task point_ctrl) or distil a student from one (task distillation)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.rsl_rl import cli
+
+if TYPE_CHECKING:
+    from foundation.tasks import TaskSpec
+
+EPILOG = """\
+Settings of the environment and the agent follow the flags in Hydra's grammar, for example
+  env.robot.spawn.usd_path="/path/to/cf2x.usd" agent.algorithm.phase1_iterations=100
+Flags take precedence over settings, settings over --params, --params over defaults.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cli.add_common_flags(parser)
+    parser.add_argument("--max_iterations", type=int, help="iterations; a continued run adds as many again")
+    parser.add_argument("--experiment_name", help="folder of the run under logs/rsl_rl")
+    parser.add_argument("--run_name", help="suffix of the run's folder")
+    parser.add_argument(
+        "--checkpoint",
+        help="a teacher's checkpoint or run folder to distil from, or one of the same task to continue",
+    )
+    parser.add_argument("--teacher", help="a teacher's checkpoint to distil from; without any, the packaged one")
+    parser.add_argument("--resume", action="store_true", help="continue a run of this experiment")
+    parser.add_argument("--load_run", help="with --resume: name of the run's folder (default: the newest)")
+    parser.add_argument("--logger", choices=("tensorboard", "wandb"), help="where metrics go")
+    parser.add_argument("--log_project_name", help="project of the W&B logger")
+    parser.add_argument("--params", help="a run's folder, to repeat it with its saved params/*.yaml")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Raises:
+        SystemExit: With code 2 on bad input and 130 on Ctrl-C.
+    """
+    parser = build_parser()
+    args, overrides = cli.parse(parser, argv)
+    try:
+        with cli.errors_as_one_line():
+            runner, run_dir, iterations = _prepare(args, overrides)
+        print(f"[Run] {run_dir}", flush=True)
+        # A continued environment keeps its episodes; new ones start spread over an episode's length.
+        fresh = runner.last_completed_iteration < 0
+        runner.learn(iterations, init_at_random_ep_len=fresh)
+    except KeyboardInterrupt:
+        saved = runner.interrupted_checkpoint if "runner" in locals() else None
+        print(f"\n[Run] interrupted, checkpoint saved: {saved}" if saved else "\n[Run] interrupted", flush=True)
+        raise SystemExit(cli.INTERRUPTED) from None
+    print(f"[Run] finished: {run_dir}", flush=True)
+
+
+def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path, int]:
+    """Check everything, build everything, and only then create the run's folder."""
+    from foundation.tasks import create_env, load_task, resolve
+    from foundation.tasks.config import ConfigError, compose, save_params
+
+    task = load_task(args.task)
+    cli.check_device(args.device)
+    overrides = overrides + _flag_overrides(args)
+    params_dir = None if args.params is None else Path(args.params) / "params"
+    _, agent_cfg = compose(task, overrides, params_dir)
+    _require_wandb(agent_cfg.logger)
+    teacher, resume = _checkpoints(args, task, agent_cfg)
+    env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=_teacher_network(teacher))
+    if teacher is not None:
+        agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=str(teacher))
+    _seed(agent_cfg.seed)
+    env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
+    run_dir = _run_dir(agent_cfg)
+    try:
+        runner = resolve(task.runner)(env, _runner_dict(agent_cfg), str(run_dir), args.device)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"agent: {error}") from error
+    if resume is not None:
+        print(f"[Run] continuing from {resume}")
+        runner.load(str(resume))
+    save_params(run_dir, env_cfg, agent_cfg)
+    return runner, run_dir, agent_cfg.max_iterations
+
+
+def _flag_overrides(args: argparse.Namespace) -> list[str]:
+    settings = {
+        "env.num_envs": args.num_envs,
+        "agent.seed": args.seed,
+        "agent.max_iterations": args.max_iterations,
+        "agent.experiment_name": args.experiment_name,
+        "agent.run_name": args.run_name,
+        "agent.logger": args.logger,
+        "agent.wandb_project": args.log_project_name,
+    }
+    quoted = {name: _quote(value) for name, value in settings.items() if value is not None}
+    return [f"{name}={value}" for name, value in quoted.items()]
+
+
+def _quote(value: object) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if isinstance(value, str) else str(value)
+
+
+def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tuple[Path | None, Path | None]:
+    """Return the teacher to distil from and the checkpoint to continue, of which one or both are None."""
+    from foundation.distill.checkpoint import STUDENT, TEACHER, checkpoint_kind, load_checkpoint
+
+    if args.load_run is not None and not args.resume:
+        raise cli.UsageError(f"--load_run {args.load_run} has no effect without --resume")
+    distils = hasattr(agent_cfg, "teacher")
+    if args.teacher is not None and not distils:
+        raise cli.UsageError(f"--teacher has no effect on task {args.task}; it belongs to task distillation")
+    teacher = None if args.teacher is None else cli.find_checkpoint(args.teacher, None, "point_ctrl_direct")
+    if teacher is not None and checkpoint_kind(load_checkpoint(teacher), teacher) != TEACHER:
+        raise cli.UsageError(f"--teacher {teacher} holds a student, not a teacher")
+    if args.checkpoint is None and not args.resume:
+        if not distils:
+            return None, None
+        configured = agent_cfg.algorithm.teacher_checkpoint
+        return teacher or (Path(configured) if configured else cli.packaged_teacher()), None
+    found = cli.find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
+    kind = checkpoint_kind(load_checkpoint(found), found)
+    if kind == (STUDENT if distils else TEACHER):
+        if teacher is not None:
+            raise cli.UsageError(
+                f"--teacher {teacher} has no effect: the run that --checkpoint {found} continues holds its teacher"
+            )
+        return None, found
+    if not distils:
+        raise cli.UsageError(f"--checkpoint {found} holds a student; task {args.task} trains teachers")
+    if args.resume or teacher is not None:
+        raise cli.UsageError(f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it")
+    return found, None
+
+
+def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
+    """Return the settings that give the teacher the network of its own run, where that is known."""
+    from foundation.tasks.config import load_params
+
+    saved = None if teacher is None else load_params(teacher.parent, "agent")
+    return None if saved is None or "actor" not in saved else {"teacher": saved["actor"]}
+
+
+def _runner_dict(agent_cfg: Any) -> dict[str, Any]:
+    cfg = agent_cfg.to_dict()
+    if cfg["logger"] == "wandb":
+        cfg["logger"] = {"class_name": "WandbLogWriter", "project_name": cfg["wandb_project"]}
+    return cfg
+
+
+def _require_wandb(logger: str) -> None:
+    if logger not in ("tensorboard", "wandb"):
+        raise cli.UsageError(f"agent.logger must be tensorboard or wandb, got {logger!r}")
+    if logger == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise cli.UsageError("--logger wandb needs W&B; install it with: pip install 'foundation-distill[wandb]'")
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def _run_dir(agent_cfg: Any) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"{stamp}_{agent_cfg.run_name}" if agent_cfg.run_name else stamp
+    folder = cli.LOG_ROOT / agent_cfg.experiment_name
+    candidates = [folder / name, *(folder / f"{name}_{i}" for i in range(2, 1000))]
+    return next(path for path in candidates if not path.exists())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

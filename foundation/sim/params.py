@@ -1,0 +1,145 @@
+"""Physical parameters of quadrotors, in SI units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+GRAVITY = 9.81
+"""Gravitational acceleration [m/s^2], the value crazyflow identifies its models with."""
+
+_SHAPES = {
+    "mass": (),
+    "inertia": (3, 3),
+    "rotor_pos_b": (4, 3),
+    "rotor_spin": (4,),
+    "thrust_curve": (3,),
+    "torque_constant": (),
+    "tau_up": (),
+    "tau_down": (),
+    "drag": (3,),
+    "force_std": (),
+}
+
+
+@dataclass(frozen=True)
+class QuadParams:
+    """A batch of V quadrotors; every field is float64 and has a leading dimension V.
+
+    The body frame is FLU (x forward, y left, z up) with its origin at the centre of mass. Rotors
+    are ordered front-right, back-right, back-left, front-left and push along body +z.
+
+    Raises:
+        ValueError: If a field has the wrong shape, is not finite, or is not physical.
+    """
+
+    mass: np.ndarray
+    """Total mass [kg], shape (V,)."""
+    inertia: np.ndarray
+    """Inertia about the centre of mass, body frame [kg m^2], shape (V, 3, 3)."""
+    rotor_pos_b: np.ndarray
+    """Rotor hubs relative to the centre of mass, body frame [m], shape (V, 4, 3)."""
+    rotor_spin: np.ndarray
+    """+1 for a rotor turning counter-clockwise seen from above, -1 for clockwise, shape (V, 4)."""
+    thrust_curve: np.ndarray
+    """c0, c1, c2 of the thrust c0 + c1 u + c2 u^2 of one rotor [N] at speed u in [0, 1], shape (V, 3)."""
+    torque_constant: np.ndarray
+    """Reaction torque per thrust [m], shape (V,)."""
+    tau_up: np.ndarray
+    """Time constant of a rotor speeding up [s], shape (V,)."""
+    tau_down: np.ndarray
+    """Time constant of a rotor slowing down [s], shape (V,)."""
+    drag: np.ndarray
+    """Linear drag along the body axes [N s/m], shape (V, 3)."""
+    force_std: np.ndarray
+    """Standard deviation per axis of an episode's constant disturbance force [N], shape (V,)."""
+
+    def __post_init__(self) -> None:
+        """Convert to float64 and check shapes and physics."""
+        for field in fields(self):
+            value = np.asarray(getattr(self, field.name), dtype=np.float64)
+            object.__setattr__(self, field.name, value)
+            expected = (len(self), *_SHAPES[field.name])
+            if value.shape != expected:
+                raise ValueError(f"QuadParams.{field.name} must have shape {expected}, got {value.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"QuadParams.{field.name} must be finite, got {value}")
+        self._check_physics()
+
+    def __len__(self) -> int:
+        """Return the number of vehicles V."""
+        return len(np.atleast_1d(self.mass))
+
+    def __getitem__(self, index: slice | np.ndarray) -> QuadParams:
+        """Return the vehicles that a slice or an integer array selects."""
+        return QuadParams(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @property
+    def max_thrust(self) -> np.ndarray:
+        """Thrust of all four rotors at full speed [N], shape (V,)."""
+        return 4.0 * self.thrust_curve.sum(-1)
+
+    @property
+    def thrust_to_weight(self) -> np.ndarray:
+        """Full thrust over weight, shape (V,)."""
+        return self.max_thrust / (self.mass * GRAVITY)
+
+    @property
+    def hover_speed(self) -> np.ndarray:
+        """Rotor speed u at which four rotors carry the weight, shape (V,)."""
+        c0, c1, c2 = self.thrust_curve.T
+        c = c0 - self.mass * GRAVITY / 4.0
+        # The form without cancellation also covers c2 = 0, a linear thrust curve.
+        return -2.0 * c / (c1 + np.sqrt(c1**2 - 4.0 * c2 * c))
+
+    def _check_physics(self) -> None:
+        for name in ("mass", "torque_constant", "tau_up", "tau_down"):
+            _require(name, getattr(self, name) > 0.0, getattr(self, name), "positive")
+        for name in ("drag", "force_std"):
+            _require(name, getattr(self, name) >= 0.0, getattr(self, name), "zero or positive")
+        _require("rotor_spin", np.isin(self.rotor_spin, (-1.0, 1.0)), self.rotor_spin, "+1 or -1")
+        _require(
+            "inertia", self.inertia == np.swapaxes(self.inertia, -1, -2), self.inertia, "a symmetric matrix"
+        )
+        moments = np.linalg.eigvalsh(self.inertia)
+        rigid = (moments[:, 0] > 0) & (moments[:, 0] + moments[:, 1] >= moments[:, 2] * (1 - 1e-9))
+        _require("inertia", rigid, moments, "positive principal moments that satisfy the triangle inequality")
+        _require(
+            "thrust_curve",
+            self.thrust_to_weight > 1.0,
+            self.thrust_to_weight,
+            "strong enough to lift the mass (thrust-to-weight above 1)",
+        )
+        slopes = self.thrust_curve[:, 1] + 2.0 * self.thrust_curve[:, 2]
+        _require("thrust_curve", slopes > 0.0, slopes, "rising at full speed")
+
+
+def _require(name: str, ok: np.ndarray, value: np.ndarray, demand: str) -> None:
+    if not np.all(ok):
+        worst = np.asarray(value)[np.unravel_index(np.argmin(np.asarray(ok)), np.shape(ok))]
+        raise ValueError(f"QuadParams.{name} must be {demand}, got {worst}")
+
+
+@dataclass
+class MotorParams:
+    """What a USD file cannot say of a rotor; defaults describe a Crazyflie 2.1 with standard propellers.
+
+    The thrust and torque curves of crazyflow 0.4.0's ``cf2x_L250`` (identified in flight, MIT licence)
+    are rescaled from RPM to the share of the speed, 23 216 RPM, that gives the stated maximum thrust of
+    0.12 N. The reaction torque is its curve at full speed over that thrust. Time constants are its
+    rotor model linearised at hover.
+    """
+
+    thrust_curve: tuple[float, float, float] = (0.0, -0.012495, 0.132495)
+    """c0, c1, c2 of one rotor's thrust [N] over its speed in [0, 1]."""
+    torque_constant: float = 0.00683
+    """Reaction torque per thrust [m]."""
+    tau_up: float = 0.136
+    """Time constant of a rotor speeding up [s]."""
+    tau_down: float = 0.114
+    """Time constant of a rotor slowing down [s]."""
+    drag: tuple[float, float, float] = (0.01495, 0.01495, 0.01390)
+    """Linear drag along the body axes [N s/m]."""
+    spin: tuple[int, int, int, int] = (1, -1, 1, -1)
+    """Turning direction, +1 counter-clockwise from above, used for rotors whose USD joint has no drive."""

@@ -1,0 +1,132 @@
+"""Families of quadrotors to train on: ``none``, ``cf2x`` and ``foundation``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from foundation.sim.params import GRAVITY, QuadParams
+
+FAMILIES = ("none", "cf2x", "foundation")
+
+
+@dataclass
+class Cf2xFamilyCfg:
+    """Uncertainty about one vehicle: half-widths of uniform factors around its nominal parameters."""
+
+    mass: float = 0.20
+    """Half-width of the factor on mass."""
+    inertia: float = 0.20
+    """Half-width of the factor on inertia, drawn independently of mass."""
+    thrust: float = 0.15
+    """Half-width of the factor on the thrust curve."""
+    tau: float = 0.30
+    """Half-width of the factors on the motor time constants, drawn separately for up and down."""
+    force_std: float = 0.05
+    """Standard deviation per axis of an episode's constant disturbance force, as a share of weight."""
+
+    def __post_init__(self) -> None:
+        """Check that every factor stays positive."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"Cf2xFamilyCfg.{field.name} must lie in [0, 1), got {value}")
+
+
+@dataclass
+class FoundationFamilyCfg:
+    """A family from 20 g to 5 kg, with the ranges of RAPTOR (arXiv 2509.11481)."""
+
+    mass: tuple[float, float] = (0.02, 5.0)
+    """Range of mass [kg]; its cube root is uniform."""
+    thrust_to_weight: tuple[float, float] = (1.5, 5.0)
+    """Range of full thrust over weight, uniform."""
+    torque_to_inertia: tuple[float, float] = (40.0, 1200.0)
+    """Range of the largest roll torque over roll inertia [rad/s^2], uniform."""
+    arm_factor: tuple[float, float] = (0.75, 1.12)
+    """Range of the arm length over the nominal vehicle's, after scaling by the cube root of mass, uniform."""
+    tau_up: tuple[float, float] = (0.03, 0.10)
+    """Range of the rising time constant [s], uniform."""
+    tau_down: tuple[float, float] = (0.03, 0.30)
+    """Range of the falling time constant [s], uniform."""
+    torque_constant: tuple[float, float] = (0.005, 0.05)
+    """Range of reaction torque per thrust [m], uniform."""
+    force_std: tuple[float, float] = (0.0, 0.2)
+    """Range of the disturbance force's standard deviation per axis, as a share of weight, uniform."""
+
+    def __post_init__(self) -> None:
+        """Check that every range is ordered and physical."""
+        for field in fields(self):
+            low, high = getattr(self, field.name)
+            if not 0.0 <= low <= high:
+                raise ValueError(f"FoundationFamilyCfg.{field.name} must be an ordered range, got ({low}, {high})")
+        if self.thrust_to_weight[0] <= 1.0:
+            raise ValueError(
+                "FoundationFamilyCfg.thrust_to_weight must start above 1, or the vehicle cannot hover, "
+                f"got {self.thrust_to_weight[0]}"
+            )
+
+
+def sample_none(nominal: QuadParams) -> QuadParams:
+    """Return the nominal vehicle without disturbance force."""
+    return replace(nominal, force_std=np.zeros(1))
+
+
+def sample_cf2x(nominal: QuadParams, cfg: Cf2xFamilyCfg, count: int, rng: np.random.Generator) -> QuadParams:
+    """Draw ``count`` vehicles around ``nominal``.
+
+    Raises:
+        ValueError: If the weakest vehicle of the family could not hover.
+    """
+    weakest = nominal.thrust_to_weight[0] * (1.0 - cfg.thrust) / (1.0 + cfg.mass)
+    if weakest <= 1.0:
+        raise ValueError(
+            f"family cf2x holds vehicles with thrust-to-weight {weakest:.2f}, which cannot hover; "
+            "narrow randomization.cf2x.mass or randomization.cf2x.thrust"
+        )
+
+    def factor(half_width: float) -> np.ndarray:
+        return rng.uniform(1.0 - half_width, 1.0 + half_width, count)
+
+    base = nominal[np.zeros(count, dtype=int)]
+    mass = base.mass * factor(cfg.mass)
+    return replace(
+        base,
+        mass=mass,
+        inertia=base.inertia * factor(cfg.inertia)[:, None, None],
+        thrust_curve=base.thrust_curve * factor(cfg.thrust)[:, None],
+        tau_up=base.tau_up * factor(cfg.tau),
+        tau_down=base.tau_down * factor(cfg.tau),
+        force_std=cfg.force_std * mass * GRAVITY,
+    )
+
+
+def sample_foundation(
+    nominal: QuadParams, cfg: FoundationFamilyCfg, count: int, rng: np.random.Generator
+) -> QuadParams:
+    """Draw ``count`` vehicles from the wide family.
+
+    The nominal vehicle gives the layout of the rotors and the ratios between the axes of inertia. The
+    thrust curve is purely quadratic and there is no drag.
+    """
+    base = nominal[np.zeros(count, dtype=int)]
+    mass = rng.uniform(*np.cbrt(cfg.mass), count) ** 3
+    max_thrust = rng.uniform(*cfg.thrust_to_weight, count) * mass * GRAVITY / 4.0
+    scale = np.cbrt(mass / base.mass) * rng.uniform(*cfg.arm_factor, count)
+    rotor_pos_b = base.rotor_pos_b * scale[:, None, None]
+    # The largest roll torque has both rotors of one side at full speed and the others at rest.
+    roll_torque = np.maximum(rotor_pos_b[..., 1], 0.0).sum(-1) * max_thrust
+    roll_inertia = roll_torque / rng.uniform(*cfg.torque_to_inertia, count)
+    return QuadParams(
+        mass=mass,
+        inertia=base.inertia * (roll_inertia / base.inertia[:, 0, 0])[:, None, None],
+        rotor_pos_b=rotor_pos_b,
+        rotor_spin=base.rotor_spin,
+        thrust_curve=np.stack([np.zeros(count), np.zeros(count), max_thrust], axis=-1),
+        torque_constant=rng.uniform(*cfg.torque_constant, count),
+        tau_up=rng.uniform(*cfg.tau_up, count),
+        tau_down=rng.uniform(*cfg.tau_down, count),
+        drag=np.zeros((count, 3)),
+        force_std=rng.uniform(*cfg.force_std, count) * mass * GRAVITY,
+    )

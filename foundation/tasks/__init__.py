@@ -1,0 +1,67 @@
+"""The tasks, by name. Importing this imports none of them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.tasks.config import ConfigError
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Where the parts of a task are, as ``module:attribute``."""
+
+    env: str
+    """Environment class, called with configuration, device and seed."""
+    env_cfg: str
+    """Factory of the environment's configuration."""
+    agent_cfg: str
+    """Factory of the runner's configuration."""
+    runner: str
+    """Runner class."""
+
+
+_POINT_CTRL = "foundation.tasks.point_ctrl"
+
+TASKS = {
+    "point_ctrl": TaskSpec(
+        env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
+        env_cfg=f"{_POINT_CTRL}.point_ctrl_env_cfg:teacher_env_cfg",
+        agent_cfg=f"{_POINT_CTRL}.agents.rsl_rl_ppo_cfg:teacher_runner_cfg",
+        runner="foundation.distill.runner:PpoRunner",
+    ),
+    "distillation": TaskSpec(
+        env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
+        env_cfg=f"{_POINT_CTRL}.point_ctrl_env_cfg:student_env_cfg",
+        agent_cfg=f"{_POINT_CTRL}.agents.rsl_rl_ppo_cfg:student_runner_cfg",
+        runner="foundation.distill.runner:DaggerRunner",
+    ),
+}
+"""All tasks."""
+
+
+def load_task(name: str) -> TaskSpec:
+    """Return a task by name.
+
+    Raises:
+        ConfigError: If there is no such task.
+    """
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"unknown task {name!r}, expected one of {', '.join(TASKS)}{hint}")
+    return TASKS[name]
+
+
+def resolve(entry_point: str) -> Any:
+    """Import and return what ``module:attribute`` names."""
+    module, _, attribute = entry_point.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def create_env(task: str, env_cfg: Any, device: str, seed: int) -> Any:
+    """Return the environment of a task for a composed configuration."""
+    return resolve(load_task(task).env)(env_cfg, device, seed)

@@ -1,0 +1,131 @@
+"""Compose a task's configuration: defaults, then a run's saved parameters, then overrides."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+if TYPE_CHECKING:
+    from foundation.tasks import TaskSpec
+
+PARAMS = "params"
+"""Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown or has a value that cannot work."""
+
+
+def compose(
+    task: TaskSpec,
+    overrides: Sequence[str] = (),
+    params_dir: Path | None = None,
+    groups: Sequence[str] = ("env", "agent"),
+    agent_updates: dict[str, Any] | None = None,
+) -> tuple[Any, Any]:
+    """Return the environment's and the runner's configuration as validated dataclasses.
+
+    Args:
+        task: The task.
+        overrides: Settings ``env.…=`` and ``agent.…=`` in Hydra's grammar.
+        params_dir: Folder with ``env.yaml`` and ``agent.yaml`` of an earlier run, to repeat it.
+        groups: The groups that overrides may address.
+        agent_updates: Settings of the runner's configuration that overrides still take precedence over.
+
+    Raises:
+        ConfigError: If a setting is unknown or its value cannot work; names the nearest setting.
+    """
+    tree = {name: OmegaConf.structured(_call(getattr(task, f"{name}_cfg"))) for name in ("env", "agent")}
+    if params_dir is not None:
+        tree = {name: _merge(node, _load(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
+    if agent_updates:
+        tree["agent"] = _merge(tree["agent"], OmegaConf.create(agent_updates), "agent")
+    for override in overrides:
+        _apply(tree, override, groups)
+    return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+
+
+def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:
+    """Write ``params/env.yaml`` and ``params/agent.yaml``, from which the run can be repeated."""
+    folder = run_dir / PARAMS
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.structured(env_cfg), folder / "env.yaml")
+    OmegaConf.save(OmegaConf.structured(agent_cfg), folder / "agent.yaml")
+
+
+def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
+    """Return a run's saved parameters of one group as plain containers, or None if it saved none."""
+    path = run_dir / PARAMS / f"{group}.yaml"
+    if not path.is_file():
+        return None
+    return OmegaConf.to_container(_load(path))  # pyright: ignore
+
+
+def _call(entry_point: str) -> Any:
+    module, _, attribute = entry_point.partition(":")
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def _load(path: Path) -> DictConfig:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
+    return OmegaConf.load(path)  # pyright: ignore
+
+
+def _merge(node: DictConfig, update: Any, name: str) -> DictConfig:
+    try:
+        return OmegaConf.merge(node, update)  # pyright: ignore
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"saved parameters do not fit {name}: {_first_line(error)}") from error
+
+
+def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise ConfigError(f"override {override!r} is not in Hydra's grammar: {_first_line(error)}") from error
+    if parsed.is_add() or parsed.is_delete() or parsed.is_sweep_override():
+        raise ConfigError(f"override {override!r} adds, deletes or sweeps; only key=value is supported")
+    group, _, key = parsed.key_or_group.partition(".")
+    if group not in groups or not key:
+        raise ConfigError(
+            f"override {override!r} must begin with {' or '.join(g + '.' for g in groups)}, as in env.sim.dt=0.01"
+        )
+    _require_known(tree[group], key, group)
+    try:
+        OmegaConf.update(tree[group], key, parsed.value())
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"override {override!r}: {_first_line(error)}") from error
+
+
+def _require_known(node: DictConfig, key: str, group: str) -> None:
+    walked = group
+    for part in key.split("."):
+        names = [str(name) for name in node] if isinstance(node, DictConfig) else []
+        free_form = isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict
+        if part not in names and not free_form:
+            near = difflib.get_close_matches(part, names, n=1)
+            hint = f"did you mean {walked}.{near[0]}?" if near else f"{walked} has: {', '.join(names) or 'no parts'}"
+            raise ConfigError(f"unknown setting {group}.{key}; {hint}")
+        node = node[part] if part in names else node
+        walked += f".{part}"
+
+
+def _to_dataclass(node: DictConfig, group: str) -> Any:
+    try:
+        return OmegaConf.to_object(node)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{group}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,1 @@
+"""Position control of a quadrotor."""

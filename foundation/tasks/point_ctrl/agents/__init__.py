@@ -1,0 +1,1 @@
+"""Runner configurations of the task."""

@@ -1,0 +1,60 @@
+"""Runner configurations: the PPO teacher and the distilled student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foundation.distill.cfg import (
+    RslRlDistillationAlgorithmCfg,
+    RslRlDistillationRunnerCfg,
+    RslRlMLPModelCfg,
+    RslRlOnPolicyRunnerCfg,
+    RslRlPpoAlgorithmCfg,
+)
+
+
+def _gaussian(init_std: float) -> dict[str, Any]:
+    return {"class_name": "GaussianDistribution", "init_std": init_std, "std_type": "log"}
+
+
+def teacher_runner_cfg() -> RslRlOnPolicyRunnerCfg:
+    """Return the configuration of task ``point_ctrl``."""
+    return RslRlOnPolicyRunnerCfg(
+        experiment_name="point_ctrl_direct",
+        num_steps_per_env=64,
+        max_iterations=800,
+        obs_groups={"actor": ["teacher"], "critic": ["teacher"]},
+        actor=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.5)),
+        critic=RslRlMLPModelCfg(hidden_dims=[128, 128], activation="tanh"),
+        algorithm=RslRlPpoAlgorithmCfg(
+            num_learning_epochs=4,
+            num_mini_batches=4,
+            learning_rate=1e-3,
+            schedule="fixed",
+        ),
+        anneal_from=0.3,
+    )
+
+
+def student_runner_cfg() -> RslRlDistillationRunnerCfg:
+    """Return the configuration of task ``distillation``, at reference scale."""
+    return RslRlDistillationRunnerCfg(
+        experiment_name="distillation",
+        num_steps_per_env=100,
+        max_iterations=1500,
+        obs_groups={"student": ["student"], "teacher": ["teacher"]},
+        student=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.05)),
+        teacher=teacher_runner_cfg().actor,
+        algorithm=RslRlDistillationAlgorithmCfg(
+            num_learning_epochs=4,
+            learning_rate=1e-3,
+            max_grad_norm=1.0,
+            gradient_length=15,
+            use_two_stage_training=True,
+            phase1_iterations=500,
+            use_dagger=True,
+            max_buffer_size=1_000_000,
+            mini_batch_size=2048,
+            max_updates_per_iteration=25,
+        ),
+    )

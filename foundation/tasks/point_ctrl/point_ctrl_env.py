@@ -1,0 +1,254 @@
+"""The position-control task as an rsl_rl VecEnv."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import warp as wp
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+
+from foundation.sim.params import QuadParams
+from foundation.sim.randomization import sample_cf2x, sample_foundation, sample_none
+from foundation.sim.simulator import Recorded, Simulator
+from foundation.sim.usd import load_quad
+from foundation.tasks.point_ctrl import kernels
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+
+STUDENT_DIM = 22
+"""Position error (3) [m], rotation matrix row-major (9), linear velocity, world (3) [m/s], angular velocity,
+body (3) [rad/s], previous action (4)."""
+TEACHER_DIM = STUDENT_DIM + 4 + 3 + 8
+"""The same without noise, rotor speeds (4), disturbance force over weight, world (3), descriptors (8)."""
+
+
+class PointCtrlEnv(VecEnv):
+    """Quadrotors that fly to the origin and stay there.
+
+    Actions are rotor commands in [-1, 1] (clipped), shape (N, 4), in the order front-right, back-right,
+    back-left, front-left. Observation groups: ``student`` (N, 22) with sensor noise and ``teacher`` (N, 37),
+    privileged. Returned tensors are new ones; the environment never writes into them again.
+    """
+
+    num_actions = 4
+
+    def __init__(self, cfg: PointCtrlEnvCfg, device: str = "cpu", seed: int = 0) -> None:
+        """Sample the vehicles and begin an episode in every environment.
+
+        Args:
+            cfg: The task's configuration.
+            device: Torch device, ``cpu`` or ``cuda[:i]``.
+            seed: Seed of everything random in the environment.
+
+        Raises:
+            UsdVehicleError: If the USD file does not describe a quadrotor.
+            ValueError: If a family holds vehicles that cannot fly.
+        """
+        self.cfg = cfg
+        self.num_envs = cfg.num_envs
+        self.device = torch.device(device)
+        self.max_episode_length = cfg.episode_steps
+        self.nominal = load_quad(cfg.robot.spawn.usd_path, cfg.robot.motor)
+        vehicles = sample_vehicles(cfg, self.nominal, np.random.default_rng(seed))
+        self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
+        self._allocate(seed)
+        self._record_kernels()
+        self.reset()
+
+    @property
+    def episode_length_buf(self) -> torch.Tensor:
+        """Steps since each episode's beginning, int64, shape (N,)."""
+        return self._task["length"]
+
+    @episode_length_buf.setter
+    def episode_length_buf(self, value: torch.Tensor) -> None:
+        # rsl_rl assigns a new tensor; the kernels know only the old one.
+        self._task["length"].copy_(value)
+
+    def reset(self) -> tuple[TensorDict, dict]:
+        """Begin a new episode in every environment and return its first observations."""
+        self._reset_all.launch()
+        return self.get_observations(), {}
+
+    def get_observations(self) -> TensorDict:
+        """Return the current observations without drawing new noise."""
+        return TensorDict(
+            {"student": self._task["student_obs"].clone(), "teacher": self._task["teacher_obs"].clone()},
+            batch_size=[self.num_envs],
+            device=self.device,
+        )
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
+        """Advance by one control step; finished environments return the first observation of a new episode.
+
+        Args:
+            actions: Rotor commands in [-1, 1], shape (N, 4).
+
+        Returns:
+            Observations, rewards (N,), dones (N,) int64, and extras: ``time_outs`` (N,) bool, and ``log``
+            with the metrics of the episodes that ended in this step.
+        """
+        self._actions.copy_(actions)
+        self._env_step.launch()
+        done = self._task["done"].clone()
+        extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log(done)}
+        return self.get_observations(), self._task["reward"].clone(), done, extras
+
+    def last_episode(self) -> dict[str, torch.Tensor]:
+        """Return the metrics of each environment's last finished episode, each of shape (N,).
+
+        ``return``, ``length`` [steps], ``survived``, ``position_rmse`` [m] over the last window of an
+        episode that survived, ``settled``, and ``settle_time`` [s], meaningful where settled.
+        """
+        settle_step = self._task["done_settle_step"]
+        survived = self._task["done_survived"].clone()
+        return {
+            "return": self._task["done_return"].clone(),
+            "length": self._task["done_length"].clone(),
+            "survived": survived,
+            "position_rmse": self._task["done_rmse"].clone(),
+            "settled": survived & (settle_step >= 0),
+            "settle_time": settle_step * self.sim.dt,
+        }
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return copies of everything the next step reads."""
+        return {name: tensor.clone() for name, tensor in self._state_tensors().items()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue from a state that an environment of the same size and configuration returned.
+
+        Raises:
+            ValueError: If the state belongs to another number of environments.
+        """
+        own = self._state_tensors()
+        for name, tensor in own.items():
+            if name not in state or state[name].shape != tensor.shape:
+                raise ValueError(f"environment state {name!r} does not fit {self.num_envs} environments")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+    def close(self) -> None:
+        """Release nothing: memory goes with the object."""
+
+    def _episode_log(self, done: torch.Tensor) -> dict[str, torch.Tensor]:
+        ended = done.nonzero()[:, 0]
+        if len(ended) == 0:
+            return {}
+        episode = {name: values[ended] for name, values in self.last_episode().items()}
+        log = {
+            "Episode/return": episode["return"],
+            "Episode/survival": episode["survived"].float(),
+            "Episode/settled": episode["settled"].float(),
+            "Episode/position_rmse_m": episode["position_rmse"][episode["survived"]],
+            "Episode/settle_time_s": episode["settle_time"][episode["settled"]],
+        }
+        return {name: values for name, values in log.items() if len(values) > 0}
+
+    def _state_tensors(self) -> dict[str, torch.Tensor]:
+        names = ("pos_w", "quat_wb", "vel_w", "ang_vel_b", "rotor", "force_w", "vehicle")
+        return {name: getattr(self.sim, name) for name in names} | self._task
+
+    def _allocate(self, seed: int) -> None:
+        n = self.num_envs
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.zeros(*shape, dtype=dtype, device=self.device)
+
+        generator = torch.Generator().manual_seed(seed)
+        rng = torch.randint(-(2**31), 2**31, (n,), generator=generator, dtype=torch.int64).to(torch.int32)
+        self._actions = zeros(n, 4)
+        self._task = {
+            "rng": rng.to(self.device),
+            "previous_action": zeros(n, 4),
+            "length": zeros(n, dtype=torch.int64),
+            "episode_return": zeros(n),
+            "window_error_sq": zeros(n),
+            "last_outside": zeros(n, dtype=torch.int64),
+            "done_return": zeros(n),
+            "done_length": zeros(n, dtype=torch.int64),
+            "done_survived": zeros(n, dtype=torch.bool),
+            "done_rmse": zeros(n),
+            "done_settle_step": zeros(n, dtype=torch.int64),
+            "reward": zeros(n),
+            "done": zeros(n, dtype=torch.int64),
+            "time_out": zeros(n, dtype=torch.bool),
+            "student_obs": zeros(n, STUDENT_DIM),
+            "teacher_obs": zeros(n, TEACHER_DIM),
+        }
+
+    def _record_kernels(self) -> None:
+        task = kernels.TaskArrays()
+        special = {"rng": wp.uint32, "previous_action": wp.vec4}
+        for name, tensor in self._task.items():
+            setattr(task, name, wp.from_torch(tensor, special.get(name)))
+        traits = kernels.VehicleTraits()
+        device = wp.device_from_torch(self.device)
+        vehicles = self.sim.params
+        traits.hover_speed = wp.array(vehicles.hover_speed, dtype=wp.float32, device=device)
+        traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
+        shared = [self.sim.arrays, self.sim.table, traits, task]
+        cfg = _task_cfg(self.cfg, len(vehicles))
+        actions = wp.from_torch(self._actions, wp.vec4)
+        self._reset_all = Recorded(kernels.reset_all, self.num_envs, [*shared, cfg], self.device)
+        self._env_step = Recorded(
+            kernels.env_step, self.num_envs, [*shared, actions, cfg, self.sim.integrator], self.device
+        )
+
+
+def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Generator) -> QuadParams:
+    """Return the table of vehicles that the configured family gives."""
+    randomization = cfg.randomization
+    if randomization.family == "none":
+        return sample_none(nominal)
+    if randomization.family == "cf2x":
+        return sample_cf2x(nominal, randomization.cf2x, randomization.num_vehicles, rng)
+    return sample_foundation(nominal, randomization.foundation, randomization.num_vehicles, rng)
+
+
+def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
+    """Return what the teacher is told of each vehicle, shape (V, 8).
+
+    Hover action, then logarithms of ratios to the nominal vehicle: mass, thrust over mass, roll, pitch
+    and yaw torque over inertia at full thrust, and the two motor time constants. Logarithms keep a family
+    that spans orders of magnitude in the range of a few units.
+    """
+
+    def traits(params: QuadParams) -> np.ndarray:
+        thrust = params.max_thrust / 4.0
+        inertia = np.diagonal(params.inertia, axis1=-2, axis2=-1)
+        x, y = np.abs(params.rotor_pos_b[..., 0]).sum(-1), np.abs(params.rotor_pos_b[..., 1]).sum(-1)
+        torque = thrust[:, None] * np.stack([y, x, params.torque_constant], axis=-1)
+        return np.column_stack(
+            [params.mass, thrust / params.mass, torque / inertia, params.tau_up, params.tau_down]
+        )
+
+    ratios = np.log(traits(vehicles) / traits(nominal))
+    return np.column_stack([2.0 * vehicles.hover_speed - 1.0, ratios])
+
+
+def _task_cfg(cfg: PointCtrlEnvCfg, num_vehicles: int) -> kernels.TaskCfg:
+    out = kernels.TaskCfg()
+    out.max_length = cfg.episode_steps
+    out.window_steps = min(max(1, round(cfg.metrics.window / cfg.sim.dt)), cfg.episode_steps)
+    out.settle_radius = cfg.metrics.settle_radius
+    out.num_vehicles = num_vehicles
+    out.init_origin_probability = cfg.init.origin_probability
+    out.init_position = cfg.init.position
+    out.init_tilt = cfg.init.tilt
+    out.init_velocity = cfg.init.velocity
+    out.init_angular_velocity = cfg.init.angular_velocity
+    out.init_rotor_low, out.init_rotor_high = cfg.init.rotor
+    out.max_position = cfg.termination.position
+    out.max_velocity = cfg.termination.velocity
+    out.max_angular_velocity = cfg.termination.angular_velocity
+    out.reward_alive = cfg.reward.alive
+    out.reward_position = cfg.reward.position
+    out.reward_attitude = cfg.reward.attitude
+    out.reward_action_rate = cfg.reward.action_rate
+    out.reward_termination = cfg.reward.termination
+    out.noise_position = cfg.noise.position
+    out.noise_attitude = cfg.noise.attitude
+    out.noise_velocity = cfg.noise.velocity
+    out.noise_angular_velocity = cfg.noise.angular_velocity
+    return out

@@ -1,0 +1,204 @@
+"""Configuration of the position-control task; every constant has its unit here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from foundation.sim.params import MotorParams
+from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg
+from foundation.sim.usd import DEFAULT_USD_PATH
+
+
+@dataclass
+class SimCfg:
+    """Time stepping."""
+
+    dt: float = 0.01
+    """Control step [s]."""
+    substeps: int = 1
+    """Runge-Kutta steps per control step."""
+
+
+@dataclass
+class SpawnCfg:
+    """Where the vehicle comes from."""
+
+    usd_path: str = DEFAULT_USD_PATH
+    """USD file whose physics schema describes the vehicle."""
+
+
+@dataclass
+class RobotCfg:
+    """The nominal vehicle."""
+
+    spawn: SpawnCfg = field(default_factory=SpawnCfg)
+    """The part that USD describes."""
+    motor: MotorParams = field(default_factory=MotorParams)
+    """The part that USD cannot describe."""
+
+
+@dataclass
+class RandomizationCfg:
+    """Which vehicles fly; each episode draws one from a table sampled once per environment object."""
+
+    family: str = "cf2x"
+    """One of none, cf2x, foundation."""
+    num_vehicles: int = 4096
+    """Size of the table of vehicles; family none always has one."""
+    cf2x: Cf2xFamilyCfg = field(default_factory=Cf2xFamilyCfg)
+    """Settings of family cf2x."""
+    foundation: FoundationFamilyCfg = field(default_factory=FoundationFamilyCfg)
+    """Settings of family foundation."""
+
+    def __post_init__(self) -> None:
+        """Check the family's name and the table's size."""
+        if self.family not in FAMILIES:
+            raise ValueError(f"randomization.family must be one of {', '.join(FAMILIES)}, got {self.family!r}")
+        if self.num_vehicles < 1:
+            raise ValueError(f"randomization.num_vehicles must be at least 1, got {self.num_vehicles}")
+
+
+@dataclass
+class InitCfg:
+    """Distribution of an episode's first state, relative to the target: the policy takes over in flight."""
+
+    origin_probability: float = 0.1
+    """Share of episodes that begin level and at rest on the target."""
+    position: float = 0.5
+    """Half-width of the uniform position, per axis [m]."""
+    tilt: float = 0.5
+    """Largest rotation about a random axis [rad]; the angle is uniform."""
+    velocity: float = 1.0
+    """Half-width of the uniform velocity, per axis [m/s]."""
+    angular_velocity: float = 1.0
+    """Half-width of the uniform angular velocity, per axis [rad/s]."""
+    rotor: tuple[float, float] = (0.8, 1.1)
+    """Range of each rotor's speed over its hover speed."""
+
+
+@dataclass
+class TerminationCfg:
+    """Bounds per axis; leaving one ends the episode as a failure."""
+
+    position: float = 2.0
+    """Distance from the target [m]."""
+    velocity: float = 5.0
+    """Linear velocity [m/s]."""
+    angular_velocity: float = 35.0
+    """Angular velocity [rad/s]."""
+
+
+@dataclass
+class RewardCfg:
+    """Reward, in the form of RAPTOR (arXiv 2509.11481) but per second: a step earns it times ``sim.dt``.
+
+    alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|, and
+    ``termination`` once when an episode fails. Sums of about one keep the value function learnable.
+    """
+
+    alive: float = 1.5
+    """Reward of being in the air [1/s]."""
+    position: float = 1.0
+    """Weight of the distance to the target [1/(m s)]."""
+    attitude: float = 0.1
+    """Weight of the heading term [1/(rad s)]."""
+    action_rate: float = 0.5
+    """Weight of the change of action between two steps [1/s]."""
+    termination: float = -1.0
+    """Reward of a failure, once."""
+
+
+@dataclass
+class NoiseCfg:
+    """Standard deviation of the Gaussian noise on the student's observation; the teacher's has none.
+
+    Angular velocity: the Bosch BMI088 gyroscope of the Crazyflie 2.1, 0.014 deg/s per root hertz
+    (datasheet) over 100 Hz. The others are engineering assumptions for an on-board estimator fed by
+    Lighthouse positioning, whose jitter is of the order of a millimetre (arXiv 2104.11523).
+    """
+
+    position: float = 0.001
+    """Position, per axis [m]."""
+    attitude: float = 0.005
+    """Rotation about each body axis [rad]."""
+    velocity: float = 0.01
+    """Linear velocity, per axis [m/s]."""
+    angular_velocity: float = 0.00244
+    """Angular velocity, per axis [rad/s]."""
+
+
+@dataclass
+class MetricsCfg:
+    """How an episode's metrics are measured."""
+
+    window: float = 1.0
+    """Last part of an episode over which the steady position error is taken [s]."""
+    settle_radius: float = 0.1
+    """Distance to the target that counts as settled once it is never exceeded again [m]."""
+
+
+@dataclass
+class PointCtrlEnvCfg:
+    """Fly to a point and stay there."""
+
+    num_envs: int = 100
+    """Number of environments."""
+    episode_steps: int = 500
+    """Control steps until an episode times out."""
+    sim: SimCfg = field(default_factory=SimCfg)
+    """Time stepping."""
+    robot: RobotCfg = field(default_factory=RobotCfg)
+    """The nominal vehicle."""
+    randomization: RandomizationCfg = field(default_factory=RandomizationCfg)
+    """The family of vehicles."""
+    init: InitCfg = field(default_factory=InitCfg)
+    """First states."""
+    termination: TerminationCfg = field(default_factory=TerminationCfg)
+    """Failures."""
+    reward: RewardCfg = field(default_factory=RewardCfg)
+    """Reward."""
+    noise: NoiseCfg = field(default_factory=NoiseCfg)
+    """The student's sensors."""
+    metrics: MetricsCfg = field(default_factory=MetricsCfg)
+    """Episode metrics."""
+
+    def __post_init__(self) -> None:
+        """Check signs and the consistency of the parts."""
+        _require_positive("sim", self.sim, ("dt", "substeps"))
+        _require_positive("termination", self.termination, [f.name for f in fields(self.termination)])
+        for group in ("noise", "metrics"):
+            for item in fields(getattr(self, group)):
+                _require_at_least(f"{group}.{item.name}", getattr(getattr(self, group), item.name), 0.0)
+        for name in ("position", "tilt", "velocity", "angular_velocity"):
+            _require_at_least(f"init.{name}", getattr(self.init, name), 0.0)
+        for name in ("position", "velocity", "angular_velocity"):
+            start, bound = getattr(self.init, name), getattr(self.termination, name)
+            if start >= bound:
+                raise ValueError(f"init.{name} must be below termination.{name} ({bound}), got {start}")
+        if not 0.0 <= self.init.origin_probability <= 1.0:
+            raise ValueError(f"init.origin_probability must lie in [0, 1], got {self.init.origin_probability}")
+        if not 0.0 <= self.init.rotor[0] <= self.init.rotor[1]:
+            raise ValueError(f"init.rotor must be an ordered range from 0, got {tuple(self.init.rotor)}")
+        _require_at_least("episode_steps", self.episode_steps, 1)
+        _require_at_least("num_envs", self.num_envs, 1)
+
+
+def teacher_env_cfg() -> PointCtrlEnvCfg:
+    """Return the environment of task ``point_ctrl``."""
+    return PointCtrlEnvCfg(num_envs=512)
+
+
+def student_env_cfg() -> PointCtrlEnvCfg:
+    """Return the environment of task ``distillation``, at reference scale."""
+    return PointCtrlEnvCfg(num_envs=100)
+
+
+def _require_positive(group: str, cfg: object, names: list[str] | tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(cfg, name) <= 0:
+            raise ValueError(f"{group}.{name} must be positive, got {getattr(cfg, name)}")
+
+
+def _require_at_least(name: str, value: float, limit: float) -> None:
+    if not value >= limit:
+        raise ValueError(f"{name} must be at least {limit}, got {value}")

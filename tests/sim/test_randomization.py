@@ -1,0 +1,90 @@
+"""The families of quadrotors against the ranges they state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foundation.sim.params import GRAVITY
+from foundation.sim.randomization import (
+    Cf2xFamilyCfg,
+    FoundationFamilyCfg,
+    sample_cf2x,
+    sample_foundation,
+    sample_none,
+)
+
+COUNT = 20_000
+
+
+def assert_uniform(values, low, high):
+    """Assert range, and mean within four standard errors of a uniform distribution's."""
+    assert values.min() >= low
+    assert values.max() <= high
+    error = (high - low) / np.sqrt(12 * len(values))
+    assert abs(values.mean() - (low + high) / 2) < 4 * error
+    # A constant or a two-point distribution has another variance.
+    assert values.std() == pytest.approx((high - low) / np.sqrt(12), rel=0.05)
+
+
+def test_family_none_is_the_nominal_vehicle_without_force(nominal):
+    only = sample_none(nominal)
+    assert len(only) == 1
+    assert only.mass == nominal.mass
+    assert only.force_std == 0.0
+
+
+def test_family_cf2x_scales_each_parameter_uniformly_and_independently(nominal, rng):
+    cfg = Cf2xFamilyCfg()
+    family = sample_cf2x(nominal, cfg, COUNT, rng)
+    factors = np.stack(
+        [
+            family.mass / nominal.mass,
+            family.inertia[:, 1, 1] / nominal.inertia[:, 1, 1],
+            family.thrust_curve[:, 2] / nominal.thrust_curve[:, 2],
+            family.tau_up / nominal.tau_up,
+            family.tau_down / nominal.tau_down,
+        ]
+    )
+    for values, half in zip(factors, (0.2, 0.2, 0.15, 0.3, 0.3), strict=True):
+        assert_uniform(values, 1 - half, 1 + half)
+    correlation = np.corrcoef(factors) - np.eye(5)
+    assert np.abs(correlation).max() < 4 / np.sqrt(COUNT)
+    np.testing.assert_allclose(family.force_std, 0.05 * family.mass * GRAVITY)
+
+
+def test_family_foundation_has_the_stated_ranges(nominal, rng):
+    cfg = FoundationFamilyCfg()
+    family = sample_foundation(nominal, cfg, COUNT, rng)
+    assert_uniform(np.cbrt(family.mass), np.cbrt(0.02), np.cbrt(5.0))
+    assert_uniform(family.thrust_to_weight, 1.5, 5.0)
+    left = np.maximum(family.rotor_pos_b[..., 1], 0).sum(-1)
+    assert_uniform(left * family.max_thrust / 4 / family.inertia[:, 0, 0], 40.0, 1200.0)
+    assert_uniform(family.torque_constant, 0.005, 0.05)
+    assert_uniform(family.tau_up, 0.03, 0.10)
+    assert_uniform(family.tau_down, 0.03, 0.30)
+    assert_uniform(family.force_std / (family.mass * GRAVITY), 0.0, 0.2)
+
+
+def test_the_same_generator_state_gives_the_same_vehicles(nominal):
+    first = sample_cf2x(nominal, Cf2xFamilyCfg(), 10, np.random.default_rng(3))
+    second = sample_cf2x(nominal, Cf2xFamilyCfg(), 10, np.random.default_rng(3))
+    other = sample_cf2x(nominal, Cf2xFamilyCfg(), 10, np.random.default_rng(4))
+    assert (first.mass == second.mass).all()
+    assert (first.mass != other.mass).all()
+
+
+def test_a_family_with_vehicles_too_weak_to_hover_is_refused(nominal, rng):
+    with pytest.raises(ValueError, match=r"thrust-to-weight 0\.9\d, which cannot hover; narrow"):
+        sample_cf2x(nominal, Cf2xFamilyCfg(mass=0.55), 10, rng)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_half_width_outside_zero_to_one_is_refused(value):
+    with pytest.raises(ValueError, match=rf"Cf2xFamilyCfg.tau must lie in \[0, 1\), got {value}"):
+        Cf2xFamilyCfg(tau=value)
+
+
+def test_a_range_that_is_not_ordered_is_refused():
+    with pytest.raises(ValueError, match=r"mass must be an ordered range, got \(5.0, 0.02\)"):
+        FoundationFamilyCfg(mass=(5.0, 0.02))
