@@ -38,6 +38,6 @@ def make_env(
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 
-    env_overrides = list(overrides) + ([] if num_envs is None else [f"env.num_envs={num_envs}"])
-    env_cfg, _ = compose(load_task(task), env_overrides, groups=("env",))
+    flags = {"env.num_envs": num_envs}
+    env_cfg, _ = compose(load_task(task), overrides, groups=("env",), flags=flags)
     return create_env(task, env_cfg, device, seed)

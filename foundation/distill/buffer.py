@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -98,14 +99,19 @@ class AggregatedBuffer:
         """Yield ``count`` mini-batches, continuing the pass under way and beginning new ones as needed.
 
         The last mini-batch of a pass holds what is left, down to one transition.
+
+        Raises:
+            ValueError: If nothing is stored.
         """
+        if self._size == 0:
+            raise ValueError("mini-batches were asked of an empty history")
         while count > 0:
             left = (~self._visited[: self._size]).nonzero()[:, 0]
-            if len(left) == 0:
-                self._visited[: self._size] = False
-                continue
             order = left[torch.randperm(len(left), device=self.device)[: count * mini_batch_size]]
+            # A finished pass gives way to the next at once, so that new transitions join one not begun.
             self._visited[order] = True
+            if len(order) == len(left):
+                self._visited[: self._size] = False
             for slots in order.split(mini_batch_size):
                 yield self[slots]
                 count -= 1
@@ -158,14 +164,10 @@ class AggregatedBuffer:
         return [piece for piece in slices if piece[0] < piece[1]]
 
 
-def transition_bytes(example: TensorDict | dict[str, torch.Tensor]) -> int:
-    """Return the memory that one transition with the example's fields takes in a buffer [bytes]."""
+def transition_bytes(fields: dict[str, Any]) -> int:
+    """Return the memory that one transition with tensors like ``fields`` takes in a buffer [bytes]."""
     visited = 1
-    return visited + sum(value[:1].nbytes or _empty_row_bytes(value) for value in example.values())
-
-
-def _empty_row_bytes(value: torch.Tensor) -> int:
-    return value.new_empty(1, *value.shape[1:]).nbytes
+    return visited + sum(value.new_empty(1, *value.shape[1:]).nbytes for value in fields.values())
 
 
 def _resized(values: torch.Tensor, capacity: int, size: int) -> torch.Tensor:

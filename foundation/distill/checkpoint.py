@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,8 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
         raise CheckpointError(f"checkpoint {path} does not exist; give the path of a .pt file")
     try:
         state = torch.load(path, weights_only=True, map_location=map_location)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged file can raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"checkpoint {path} is damaged or not a plain checkpoint: {reason}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}, expected a dictionary")
@@ -90,6 +89,4 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what:
 
 
 def _layer_shapes(weights: dict[str, torch.Tensor]) -> str:
-    return ", ".join(
-        "x".join(map(str, value.shape)) for name, value in weights.items() if name.endswith("weight")
-    )
+    return ", ".join("x".join(map(str, value.shape)) for name, value in weights.items() if name.endswith("weight"))

@@ -166,17 +166,11 @@ class DaggerDistillation(Distillation):
         self.teacher.reset(dones)
 
     def update(self) -> dict[str, float]:
-        """Train the student and return the mean loss as ``behavior``.
-
-        Raises:
-            RuntimeError: If no gradient step was made.
-        """
+        """Train the student and return the mean loss as ``behavior``."""
         if self.history is None:
             return super().update()
         self._aggregate()
         losses = [self._gradient_step(batch) for batch in self._mini_batches(self.history)]
-        if not losses:
-            raise RuntimeError("an update made no gradient step: the history is empty")
         self.num_updates += 1
         self.storage.clear()
         return {"behavior": torch.stack(losses).mean().item()}
@@ -295,7 +289,9 @@ class DaggerDistillation(Distillation):
         state = load_checkpoint(path, map_location=self.device)
         weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
         if weights is None:
-            raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
+            raise CheckpointError(
+                f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}"
+            )
         load_weights(self._raw_teacher, weights, f"teacher_checkpoint {path}")
         self.teacher_loaded = True
 

@@ -107,8 +107,6 @@ class _LongRunMixin(OnPolicyRunner):
         except KeyboardInterrupt:
             self._save_interrupted()
             raise
-        if self._saves and not self._path(BEST_MODEL).exists():
-            self.save(str(self._path(BEST_MODEL)))
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write a checkpoint atomically, and beside a numbered one the state that resuming needs."""
@@ -165,6 +163,9 @@ class _LongRunMixin(OnPolicyRunner):
             if mean_reward > self.best_mean_reward:
                 self.best_mean_reward = mean_reward
                 self.save(str(self._path(BEST_MODEL)))
+        is_last = it + 1 == self._first_iteration + self._num_iterations
+        if self._saves and is_last and not self._path(BEST_MODEL).exists():
+            self.save(str(self._path(BEST_MODEL)))
 
     def _save_interrupted(self) -> None:
         if self._saves:

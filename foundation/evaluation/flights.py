@@ -36,9 +36,7 @@ class FlightMetrics:
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
-def fly(
-    env: PointCtrlEnv, policy: PolicyFn, progress: Callable[[int, int], None] | None = None
-) -> FlightMetrics:
+def fly(env: PointCtrlEnv, policy: PolicyFn, progress: Callable[[int, int], None] | None = None) -> FlightMetrics:
     """Fly the current episode of every environment to its end.
 
     Environments that end early fly on in new episodes, which do not count.

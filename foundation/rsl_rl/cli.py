@@ -28,9 +28,7 @@ def packaged_teacher() -> Path:
     return Path(foundation.__file__).parent / "tasks" / "point_ctrl" / "assets" / "teacher" / "best_model.pt"
 
 
-def parse(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None
-) -> tuple[argparse.Namespace, list[str]]:
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Return flags and overrides, which may stand anywhere; anything else is an error."""
     args, rest = parser.parse_known_args(argv)
     for word in rest:
@@ -84,7 +82,8 @@ def check_device(device: str) -> None:
 def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: str) -> Path:
     """Return the checkpoint that the flags of Isaac Lab's scripts name.
 
-    ``checkpoint`` may be the path of a file or of a run folder. Otherwise both names are looked up under
+    ``checkpoint`` may be the path of a file, of a run folder (its newest checkpoint), or of an experiment's
+    folder (its newest run). Otherwise both names are looked up under
     ``logs/rsl_rl/<experiment>``: the run defaults to the newest, the checkpoint to the run's newest.
 
     Raises:
@@ -109,6 +108,9 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
 
 
 def _in_run(run: Path, name: str | None) -> Path:
+    runs = sorted(path for path in run.glob("*") if list(path.glob("*.pt")))
+    if runs and not list(run.glob("*.pt")):
+        run = runs[-1]
     numbered = sorted(run.glob("model_*.pt"), key=lambda path: int(re.sub(r"\D", "", path.stem) or 0))
     best = run / "best_model.pt"
     path = run / name if name else (numbered[-1] if numbered else best)

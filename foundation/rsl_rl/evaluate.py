@@ -67,14 +67,10 @@ def evaluate(args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     cli.check_device(args.device)
     if args.json is not None and not Path(args.json).resolve().parent.is_dir():
         raise cli.UsageError(f"--json {args.json}: there is no folder {Path(args.json).resolve().parent}")
-    flags = [f"env.num_envs={args.num_envs}"]
-    if args.steps is not None:
-        flags.append(f"env.episode_steps={args.steps}")
-    env_cfg, _ = compose(task, overrides + flags, groups=("env",))
+    flags = {"env.num_envs": args.num_envs, "env.episode_steps": args.steps}
+    env_cfg, _ = compose(task, overrides, groups=("env",), flags=flags)
     paths = {"teacher": args.teacher, "student": args.student}
-    chosen = {
-        role: cli.find_checkpoint(path, None, "") for role, path in paths.items() if path is not None
-    }
+    chosen = {role: cli.find_checkpoint(path, None, "") for role, path in paths.items() if path is not None}
     if not chosen:
         raise cli.UsageError("nothing to evaluate; give --teacher, --student, or both")
     env = create_env(args.task, env_cfg, args.device, args.seed)
@@ -84,6 +80,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     }
     results: dict[str, FlightMetrics] = {}
     for role, policy in policies.items():
+        print(f"[Evaluate] {role}: {policy.path}", flush=True)
         # A new environment with the same seed has the same vehicles, forces and first states.
         env = create_env(args.task, env_cfg, args.device, args.seed)
         results[role] = fly(env, policy, _Progress(role))
@@ -100,7 +97,10 @@ def print_table(result: dict[str, Any]) -> None:
     """Print one row per policy, and the student's return as a share of the teacher's."""
     header = ["policy", *(title for title, _ in COLUMNS.values())]
     rows = [
-        [role, *("-" if metrics[key] is None else form.format(metrics[key]) for key, (_, form) in COLUMNS.items())]
+        [
+            role,
+            *("-" if metrics[key] is None else form.format(metrics[key]) for key, (_, form) in COLUMNS.items()),
+        ]
         for role, metrics in result["policies"].items()
     ]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

@@ -20,8 +20,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 if there is no such subcommand, or with the subcommand's code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    usage = "usage: foundation {" + ",".join(COMMANDS) + "} ...\n\n" + "".join(
-        f"  {name:10}{text}\n" for name, text in COMMANDS.items()
+    usage = (
+        "usage: foundation {"
+        + ",".join(COMMANDS)
+        + "} ...\n\n"
+        + "".join(f"  {name:10}{text}\n" for name, text in COMMANDS.items())
     )
     if words and words[0] in ("-h", "--help"):
         print(usage + "\nfoundation COMMAND --help shows a command's flags.")

@@ -47,7 +47,7 @@ def play(args: argparse.Namespace, overrides: list[str]) -> Path:
 
     task = load_task(args.task)
     cli.check_device(args.device)
-    env_cfg, agent_cfg = compose(task, [*overrides, f"env.num_envs={args.num_envs}"], groups=("env",))
+    env_cfg, agent_cfg = compose(task, overrides, groups=("env",), flags={"env.num_envs": args.num_envs})
     checkpoint = cli.find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     output = Path(args.output) if args.output else checkpoint.parent / "plots" / f"{checkpoint.stem}.png"
     if output.suffix != ".png":

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = build_parser()
     args, overrides = cli.parse(parser, argv)
+    runner = None
     try:
         with cli.errors_as_one_line():
             runner, run_dir, iterations = _prepare(args, overrides)
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fresh = runner.last_completed_iteration < 0
         runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt:
-        saved = runner.interrupted_checkpoint if "runner" in locals() else None
+        saved = None if runner is None else runner.interrupted_checkpoint
         print(f"\n[Run] interrupted, checkpoint saved: {saved}" if saved else "\n[Run] interrupted", flush=True)
         raise SystemExit(cli.INTERRUPTED) from None
     print(f"[Run] finished: {run_dir}", flush=True)
@@ -74,12 +75,13 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
 
     task = load_task(args.task)
     cli.check_device(args.device)
-    overrides = overrides + _flag_overrides(args)
+    flags = _flag_settings(args)
     params_dir = None if args.params is None else Path(args.params) / "params"
-    _, agent_cfg = compose(task, overrides, params_dir)
+    _, agent_cfg = compose(task, overrides, params_dir, flags=flags)
     _require_wandb(agent_cfg.logger)
     teacher, resume = _checkpoints(args, task, agent_cfg)
-    env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=_teacher_network(teacher))
+    networks = _saved_networks(teacher, resume)
+    env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
     if teacher is not None:
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=str(teacher))
     _seed(agent_cfg.seed)
@@ -96,8 +98,8 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     return runner, run_dir, agent_cfg.max_iterations
 
 
-def _flag_overrides(args: argparse.Namespace) -> list[str]:
-    settings = {
+def _flag_settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
         "env.num_envs": args.num_envs,
         "agent.seed": args.seed,
         "agent.max_iterations": args.max_iterations,
@@ -106,12 +108,6 @@ def _flag_overrides(args: argparse.Namespace) -> list[str]:
         "agent.logger": args.logger,
         "agent.wandb_project": args.log_project_name,
     }
-    quoted = {name: _quote(value) for name, value in settings.items() if value is not None}
-    return [f"{name}={value}" for name, value in quoted.items()]
-
-
-def _quote(value: object) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if isinstance(value, str) else str(value)
 
 
 def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tuple[Path | None, Path | None]:
@@ -142,14 +138,19 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
     if not distils:
         raise cli.UsageError(f"--checkpoint {found} holds a student; task {args.task} trains teachers")
     if args.resume or teacher is not None:
-        raise cli.UsageError(f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it")
+        raise cli.UsageError(
+            f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it"
+        )
     return found, None
 
 
-def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
-    """Return the settings that give the teacher the network of its own run, where that is known."""
+def _saved_networks(teacher: Path | None, resume: Path | None) -> dict[str, Any] | None:
+    """Return the settings that give checkpoints the networks of their own runs, where those are known."""
     from foundation.tasks.config import load_params
 
+    if resume is not None:
+        saved = load_params(resume.parent, "agent") or {}
+        return {name: saved[name] for name in ("actor", "critic", "student", "teacher") if name in saved}
     saved = None if teacher is None else load_params(teacher.parent, "agent")
     return None if saved is None or "actor" not in saved else {"teacher": saved["actor"]}
 

@@ -99,9 +99,7 @@ class QuadParams:
         for name in ("drag", "force_std"):
             _require(name, getattr(self, name) >= 0.0, getattr(self, name), "zero or positive")
         _require("rotor_spin", np.isin(self.rotor_spin, (-1.0, 1.0)), self.rotor_spin, "+1 or -1")
-        _require(
-            "inertia", self.inertia == np.swapaxes(self.inertia, -1, -2), self.inertia, "a symmetric matrix"
-        )
+        _require("inertia", self.inertia == np.swapaxes(self.inertia, -1, -2), self.inertia, "a symmetric matrix")
         moments = np.linalg.eigvalsh(self.inertia)
         rigid = (moments[:, 0] > 0) & (moments[:, 0] + moments[:, 1] >= moments[:, 2] * (1 - 1e-9))
         _require("inertia", rigid, moments, "positive principal moments that satisfy the triangle inequality")
@@ -123,23 +121,23 @@ def _require(name: str, ok: np.ndarray, value: np.ndarray, demand: str) -> None:
 
 @dataclass
 class MotorParams:
-    """What a USD file cannot say of a rotor; defaults describe a Crazyflie 2.1 with standard propellers.
+    """What a USD file cannot say of a rotor; defaults are a Crazyflie 2.1 with the thrust-upgrade motors.
 
-    The thrust and torque curves of crazyflow 0.4.0's ``cf2x_L250`` (identified in flight, MIT licence)
-    are rescaled from RPM to the share of the speed, 23 216 RPM, that gives the stated maximum thrust of
-    0.12 N. The reaction torque is its curve at full speed over that thrust. Time constants are its
-    rotor model linearised at hover.
+    The thrust and torque curves of crazyflow 0.4.0's ``cf2x_T350`` (identified in flight, MIT licence)
+    are rescaled from RPM to the share of the speed, 25 992 RPM, that gives its maximum thrust of 0.18 N.
+    The reaction torque is its torque at full speed over that thrust. The time constants are those of its
+    rotor model, linearised at the hover speed of a vehicle of 28.2 g.
     """
 
-    thrust_curve: tuple[float, float, float] = (0.0, -0.012495, 0.132495)
+    thrust_curve: tuple[float, float, float] = (0.0, -0.018629, 0.198629)
     """c0, c1, c2 of one rotor's thrust [N] over its speed in [0, 1]."""
-    torque_constant: float = 0.00683
+    torque_constant: float = 0.00508
     """Reaction torque per thrust [m]."""
-    tau_up: float = 0.136
+    tau_up: float = 0.088
     """Time constant of a rotor speeding up [s]."""
-    tau_down: float = 0.114
+    tau_down: float = 0.080
     """Time constant of a rotor slowing down [s]."""
-    drag: tuple[float, float, float] = (0.01495, 0.01495, 0.01390)
+    drag: tuple[float, float, float] = (0.01520, 0.01520, 0.02205)
     """Linear drag along the body axes [N s/m]."""
     spin: tuple[int, int, int, int] = (1, -1, 1, -1)
     """Turning direction, +1 counter-clockwise from above, used for rotors whose USD joint has no drive."""

@@ -111,7 +111,8 @@ def sample_foundation(
     thrust curve is purely quadratic and there is no drag.
     """
     base = nominal[np.zeros(count, dtype=int)]
-    mass = rng.uniform(*np.cbrt(cfg.mass), count) ** 3
+    smallest, largest = np.cbrt(cfg.mass)
+    mass = rng.uniform(smallest, largest, count) ** 3
     max_thrust = rng.uniform(*cfg.thrust_to_weight, count) * mass * GRAVITY / 4.0
     scale = np.cbrt(mass / base.mass) * rng.uniform(*cfg.arm_factor, count)
     rotor_pos_b = base.rotor_pos_b * scale[:, None, None]

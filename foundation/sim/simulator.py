@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import warp as wp
@@ -104,11 +106,11 @@ class Simulator:
 class Recorded:
     """A kernel launch whose arguments are packed once; launching it again costs a few microseconds."""
 
-    def __init__(self, kernel: wp.Kernel, dim: int, inputs: list, device: torch.device) -> None:
+    def __init__(self, kernel: Any, dim: int, inputs: list, device: torch.device) -> None:
         """Compile the kernel and pack its arguments, without running it."""
         self._inputs = inputs  # keeps alive the arrays that the packed arguments point to
         self._cuda = device if device.type == "cuda" else None
-        self._command = wp.launch(
+        self._command: Any = wp.launch(
             kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), record_cmd=True
         )
 
@@ -118,7 +120,7 @@ class Recorded:
         self._command.launch(stream=stream)
 
 
-def _vehicle_table(params: QuadParams, device: torch.device) -> kernels.VehicleTable:
+def _vehicle_table(params: QuadParams, device: torch.device) -> Any:
     def array(values: np.ndarray, dtype: type) -> wp.array:
         return wp.array(values.astype(np.float32), dtype=dtype, device=wp.device_from_torch(device))
 

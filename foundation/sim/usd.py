@@ -5,6 +5,8 @@ positions and turning directions of the rotors. USD has no place for thrust curv
 and drag: those come from :class:`foundation.sim.params.MotorParams`.
 """
 
+# usd-core ships no type information.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,8 +20,10 @@ from foundation.sim.params import MotorParams, QuadParams
 if TYPE_CHECKING:
     from pxr import Usd
 
-DEFAULT_USD_PATH = str(Path(__file__).parent / "assets" / "cf2x.usda")
-"""The Crazyflie that comes with the package."""
+CF2X = "cf2x"
+"""Stands for the Crazyflie that comes with the package, wherever that is installed."""
+CF2X_USD_PATH = str(Path(__file__).parent / "assets" / "cf2x.usda")
+"""The packaged Crazyflie's file."""
 
 _EXPECTED = (
     "a readable USD file (.usd, .usda, .usdc, .usdz) with one rigid body that has mass and inertia, and "
@@ -49,19 +53,20 @@ class _MassPoint:
     inertia: np.ndarray  # about `centre`, in the base body's axes [kg m^2]
 
 
-def load_quad(path: str = DEFAULT_USD_PATH, motor: MotorParams | None = None) -> QuadParams:
+def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
     """Return the quadrotor that a USD file describes, as a batch of one.
 
     Propellers without authored inertia count as point masses.
 
     Args:
-        path: The USD file.
+        path: The USD file, or ``cf2x`` for the packaged one.
         motor: Motor data; by default those of a Crazyflie 2.1.
 
     Raises:
         UsdVehicleError: If the file is missing, unreadable, or not a quadrotor.
     """
     motor = motor or MotorParams()
+    path = CF2X_USD_PATH if path == CF2X else path
     reader = _Reader(_open_stage(path), path)
     base, rotors = reader.find_vehicle()
     parts = [reader.mass_point(base, base)] + [reader.mass_point(rotor.prim, base) for rotor in rotors]
@@ -177,7 +182,9 @@ class _Reader:
         if prop is None or not prop.IsValid():
             raise UsdVehicleError(self._path, f"joint {path} without a propeller")
         if abs(axis_b[2]) < 1.0 - 1e-3:
-            raise UsdVehicleError(self._path, f"joint {path} whose axis {axis_b.round(3).tolist()} is not vertical")
+            raise UsdVehicleError(
+                self._path, f"joint {path} whose axis {axis_b.round(3).tolist()} is not vertical"
+            )
         drive = UsdPhysics.DriveAPI.Get(joint.GetPrim(), "angular")
         velocity = (drive.GetTargetVelocityAttr().Get() or 0.0) if drive else 0.0
         # A joint turns body 1 against body 0: naming the propeller first reverses the drive.

@@ -28,6 +28,7 @@ def compose(
     params_dir: Path | None = None,
     groups: Sequence[str] = ("env", "agent"),
     agent_updates: dict[str, Any] | None = None,
+    flags: dict[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return the environment's and the runner's configuration as validated dataclasses.
 
@@ -37,6 +38,7 @@ def compose(
         params_dir: Folder with ``env.yaml`` and ``agent.yaml`` of an earlier run, to repeat it.
         groups: The groups that overrides may address.
         agent_updates: Settings of the runner's configuration that overrides still take precedence over.
+        flags: Values by setting, such as ``{"env.num_envs": 4}``, that take precedence over all; None is ignored.
 
     Raises:
         ConfigError: If a setting is unknown or its value cannot work; names the nearest setting.
@@ -48,6 +50,9 @@ def compose(
         tree["agent"] = _merge(tree["agent"], OmegaConf.create(agent_updates), "agent")
     for override in overrides:
         _apply(tree, override, groups)
+    for setting, value in (flags or {}).items():
+        if value is not None:
+            _set(tree, setting, value, setting)
     return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
 
 
@@ -100,11 +105,18 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
         raise ConfigError(
             f"override {override!r} must begin with {' or '.join(g + '.' for g in groups)}, as in env.sim.dt=0.01"
         )
+    _set(tree, parsed.key_or_group, parsed.value(), f"override {override!r}")
+
+
+def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> None:
+    group, _, key = setting.partition(".")
     _require_known(tree[group], key, group)
+    # Text is text: nothing in it refers to another setting.
+    value = value.replace("${", "\\${") if isinstance(value, str) else value
     try:
-        OmegaConf.update(tree[group], key, parsed.value())
+        OmegaConf.update(tree[group], key, value)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"override {override!r}: {_first_line(error)}") from error
+        raise ConfigError(f"{what}: {_first_line(error)}") from error
 
 
 def _require_known(node: DictConfig, key: str, group: str) -> None:
@@ -114,7 +126,9 @@ def _require_known(node: DictConfig, key: str, group: str) -> None:
         free_form = isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict
         if part not in names and not free_form:
             near = difflib.get_close_matches(part, names, n=1)
-            hint = f"did you mean {walked}.{near[0]}?" if near else f"{walked} has: {', '.join(names) or 'no parts'}"
+            hint = (
+                f"did you mean {walked}.{near[0]}?" if near else f"{walked} has: {', '.join(names) or 'no parts'}"
+            )
             raise ConfigError(f"unknown setting {group}.{key}; {hint}")
         node = node[part] if part in names else node
         walked += f".{part}"

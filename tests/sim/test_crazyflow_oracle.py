@@ -50,7 +50,9 @@ def test_accelerations_equal_those_of_crazyflow_to_rounding(rng):
     command, force_w = rng.uniform(0, 1, (count, 4)), rng.normal(scale=0.02, size=(count, 3))
     ours = reference.derivative(state, command, params, force_w)
     for index in range(count):
-        pos_dot, quat_dot, vel_dot, ang_vel_dot, rotor_dot = crazyflow_rates(state, command, params, force_w, index)
+        pos_dot, quat_dot, vel_dot, ang_vel_dot, rotor_dot = crazyflow_rates(
+            state, command, params, force_w, index
+        )
         np.testing.assert_allclose(ours.pos_w[index], pos_dot, rtol=1e-12)
         np.testing.assert_allclose(ours.quat_wb[index], quat_dot, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(ours.vel_w[index], vel_dot, rtol=1e-9, atol=1e-11)

@@ -119,7 +119,9 @@ def test_the_integrator_is_of_fourth_order(rng):
     force = rng.normal(scale=0.01, size=(8, 3))
     truth = fly(start, command, params, 0.5, dt=0.05, force=force, substeps=64)
     errors = [
-        np.abs(fly(start, command, params, 0.5, dt=0.05, force=force, substeps=n).ang_vel_b - truth.ang_vel_b).max()
+        np.abs(
+            fly(start, command, params, 0.5, dt=0.05, force=force, substeps=n).ang_vel_b - truth.ang_vel_b
+        ).max()
         for n in (2, 4, 8)
     ]
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))

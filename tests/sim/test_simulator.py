@@ -49,7 +49,9 @@ def test_one_second_of_flight_stays_within_float32_rounding_of_the_reference(rng
 def test_the_comparison_with_the_reference_notices_one_percent_of_mass(rng):
     params, state, force_w, commands = case(rng)
     sim = make(params, state, force_w, "cpu")
-    heavier = type(params)(**{f.name: getattr(params, f.name) for f in fields(params)} | {"mass": 1.01 * params.mass})
+    heavier = type(params)(
+        **{f.name: getattr(params, f.name) for f in fields(params)} | {"mass": 1.01 * params.mass}
+    )
     for command in commands:
         sim.step(torch.as_tensor(command))
         state = reference.step(state, command, heavier, force_w)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from foundation.sim.params import MotorParams
-from foundation.sim.usd import DEFAULT_USD_PATH, UsdVehicleError, load_quad
+from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
 
-CF2X = Path(DEFAULT_USD_PATH).read_text()
+CF2X = Path(CF2X_USD_PATH).read_text()
 
 
 def write(tmp_path: Path, text: str, name: str = "vehicle.usda") -> str:
@@ -53,9 +53,7 @@ def test_the_packaged_crazyflie_has_the_mass_properties_composed_by_hand(nominal
         rtol=1e-6,
     )
     a, h = 0.031, z - centre
-    np.testing.assert_allclose(
-        nominal.rotor_pos_b[0], [[a, -a, h], [-a, -a, h], [-a, a, h], [a, a, h]], rtol=1e-6
-    )
+    np.testing.assert_allclose(nominal.rotor_pos_b[0], [[a, -a, h], [-a, -a, h], [-a, a, h], [a, a, h]], rtol=1e-6)
     assert nominal.rotor_spin[0].tolist() == [1, -1, 1, -1]
 
 
@@ -103,7 +101,8 @@ def test_a_turned_and_moved_root_changes_nothing(nominal, tmp_path):
 
 def test_an_authored_centre_of_mass_is_used_instead_of_the_sentinel(nominal, tmp_path):
     text = CF2X.replace(
-        "float physics:mass = 0.025\n", "float physics:mass = 0.025\n        point3f physics:centerOfMass = (0.01, 0, 0)\n"
+        "float physics:mass = 0.025\n",
+        "float physics:mass = 0.025\n        point3f physics:centerOfMass = (0.01, 0, 0)\n",
     )
     shifted = load_quad(write(tmp_path, text))
     np.testing.assert_allclose(
@@ -144,11 +143,20 @@ def test_a_reversed_drive_reverses_its_rotor(tmp_path):
     ("edit", "found"),
     [
         (lambda t: t.replace('"PhysicsRigidBodyAPI", ', ""), "no rigid body"),
-        (lambda t: t.replace('def PhysicsRevoluteJoint "m4', 'def PhysicsFixedJoint "m4'), "3 revolute joints"),
-        (lambda t: t.replace("float physics:mass = 0.0008", "", 1), "no authored physics:mass on /crazyflie/m1_prop"),
+        (
+            lambda t: t.replace('def PhysicsRevoluteJoint "m4', 'def PhysicsFixedJoint "m4'),
+            "3 revolute joints",
+        ),
+        (
+            lambda t: t.replace("float physics:mass = 0.0008", "", 1),
+            "no authored physics:mass on /crazyflie/m1_prop",
+        ),
         (lambda t: re.sub(r"float3 physics:diagonalInertia.*", "", t), "no authored physics:diagonalInertia"),
         (lambda t: t.replace('axis = "Z"', 'axis = "X"', 1), "is not vertical"),
-        (lambda t: t.replace("localPos0 = (0.031, -0.031", "localPos0 = (-0.031, -0.031"), "not one in each quadrant"),
+        (
+            lambda t: t.replace("localPos0 = (0.031, -0.031", "localPos0 = (-0.031, -0.031"),
+            "not one in each quadrant",
+        ),
         (lambda t: t.replace("physics:mass = 0.025", "physics:mass = 0.25"), "cannot fly"),
         (lambda t: "not usd at all", "a file that USD cannot open"),
     ],
@@ -165,5 +173,5 @@ def test_a_file_that_is_no_quadrotor_is_refused_with_path_finding_and_expectatio
 
 
 def test_a_missing_file_is_refused():
-    with pytest.raises(UsdVehicleError, match="usd_path=/nowhere/x.usd: found no such file; expected"):
+    with pytest.raises(UsdVehicleError, match=r"usd_path=/nowhere/x\.usd: found no such file; expected"):
         load_quad("/nowhere/x.usd")

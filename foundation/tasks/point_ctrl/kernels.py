@@ -92,7 +92,7 @@ def reward_rate(s: sim.State, action: wp.vec4, previous_action: wp.vec4, cfg: Ta
         cfg.reward_alive
         - cfg.reward_position * wp.length(s.pos_w)
         - cfg.reward_attitude * heading
-        - cfg.reward_action_rate * wp.length(action - previous_action)
+        - cfg.reward_action_rate * wp.length_sq(action - previous_action)
     )
 
 

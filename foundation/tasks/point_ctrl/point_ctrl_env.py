@@ -1,6 +1,10 @@
 """The position-control task as an rsl_rl VecEnv."""
 
+# VecEnv annotates its attributes more widely, and as plain ones.
+# pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +35,8 @@ class PointCtrlEnv(VecEnv):
     """
 
     num_actions = 4
+    cfg: PointCtrlEnvCfg
+    device: torch.device
 
     def __init__(self, cfg: PointCtrlEnvCfg, device: str = "cpu", seed: int = 0) -> None:
         """Sample the vehicles and begin an episode in every environment.
@@ -227,7 +233,7 @@ def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
     return np.column_stack([2.0 * vehicles.hover_speed - 1.0, ratios])
 
 
-def _task_cfg(cfg: PointCtrlEnvCfg, num_vehicles: int) -> kernels.TaskCfg:
+def _task_cfg(cfg: PointCtrlEnvCfg, num_vehicles: int) -> Any:
     out = kernels.TaskCfg()
     out.max_length = cfg.episode_steps
     out.window_steps = min(max(1, round(cfg.metrics.window / cfg.sim.dt)), cfg.episode_steps)

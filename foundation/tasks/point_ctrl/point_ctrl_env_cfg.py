@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from foundation.sim.params import MotorParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg
-from foundation.sim.usd import DEFAULT_USD_PATH
+from foundation.sim.usd import CF2X
 
 
 @dataclass
@@ -23,8 +23,8 @@ class SimCfg:
 class SpawnCfg:
     """Where the vehicle comes from."""
 
-    usd_path: str = DEFAULT_USD_PATH
-    """USD file whose physics schema describes the vehicle."""
+    usd_path: str = CF2X
+    """USD file whose physics schema describes the vehicle; ``cf2x`` is the packaged one."""
 
 
 @dataclass
@@ -80,9 +80,9 @@ class InitCfg:
 class TerminationCfg:
     """Bounds per axis; leaving one ends the episode as a failure."""
 
-    position: float = 2.0
+    position: float = 1.5
     """Distance from the target [m]."""
-    velocity: float = 5.0
+    velocity: float = 3.0
     """Linear velocity [m/s]."""
     angular_velocity: float = 35.0
     """Angular velocity [rad/s]."""
@@ -92,7 +92,7 @@ class TerminationCfg:
 class RewardCfg:
     """Reward, in the form of RAPTOR (arXiv 2509.11481) but per second: a step earns it times ``sim.dt``.
 
-    alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|, and
+    alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|^2, and
     ``termination`` once when an episode fails. Sums of about one keep the value function learnable.
     """
 
@@ -104,7 +104,7 @@ class RewardCfg:
     """Weight of the heading term [1/(rad s)]."""
     action_rate: float = 0.5
     """Weight of the change of action between two steps [1/s]."""
-    termination: float = -1.0
+    termination: float = -0.1
     """Reward of a failure, once."""
 
 

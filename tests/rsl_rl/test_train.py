@@ -1,0 +1,209 @@
+"""The train command as users call it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from foundation.distill.checkpoint import load_checkpoint
+from foundation.rsl_rl import cli, train
+from foundation.sim.usd import CF2X_USD_PATH
+from tests.rsl_rl.conftest import SHORT, distillation_flags, newest_run
+
+ROOT = Path(__file__).parents[2]
+
+
+def fails(capsys, *argv: str) -> str:
+    """Assert exit code 2 and one line of error, and return it."""
+    with pytest.raises(SystemExit) as caught:
+        train.main(list(argv))
+    assert caught.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_documented_command_runs_and_prints_the_documented_lines(teacher_run, tmp_path):
+    command = [
+        sys.executable, str(ROOT / "foundation/rsl_rl/train.py"),
+        "--num_envs", "100", "--task", "distillation", "--checkpoint", str(teacher_run / "best_model.pt"),
+        "--logger", "wandb", "--log_project_name", "Foundation",
+        f"env.robot.spawn.usd_path={CF2X_USD_PATH}",
+        "agent.max_iterations=4", "agent.algorithm.phase1_iterations=2", "agent.algorithm.max_updates_per_iteration=2",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    out = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    rule = "=" * 80
+    for text in (
+        "[DAgger] Initialized aggregated buffer with capacity: 100000 transitions\n",
+        "[DAgger] Maximum buffer size: 1000000 transitions\n",
+        "Learning iteration 1/4",
+        "Training Phase: Phase 1 (teacher actions)\nPhase Iteration: 1/2 (Phase 1)\n\n"
+        "[DAgger] Aggregated 10000 transitions. Total buffer size: 20000/1000000\n",
+        f"{rule}\n{rule}\n  SWITCHING TO PHASE 2: Now using STUDENT actions to update environment\n"
+        f"  Iteration: 2\n{rule}\n{rule}\n",
+        "Training Phase: Phase 2 (student actions)\nPhase Iteration: 1/2 (Phase 2)\n",
+    ):
+        assert out.count(text) == 1, text
+    run = newest_run(tmp_path, "distillation")
+    assert (run / "best_model.pt").exists()
+    logged = next((tmp_path / "wandb").glob("offline-run-*/*.wandb")).read_bytes()
+    for tag in (b"Distillation/training_phase", b"Loss/behavior", b"Distillation/buffer_size"):
+        assert tag in logged
+
+
+def test_metrics_have_their_documented_names(student_run):
+    events = EventAccumulator(str(student_run))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {
+        "Distillation/training_phase",
+        "Distillation/buffer_size",
+        "Distillation/buffer_capacity",
+        "Loss/behavior",
+    } <= tags
+    assert [e.value for e in events.Scalars("Distillation/training_phase")] == [1, 1, 2, 2]
+
+
+def test_the_teachers_network_is_taken_from_its_run(student_run):
+    agent = yaml.safe_load((student_run / "params" / "agent.yaml").read_text())
+    assert agent["teacher"]["hidden_dims"] == [16, 8]
+
+
+def test_a_run_is_repeated_bit_for_bit_from_its_parameters(workspace, student_run, monkeypatch):
+    monkeypatch.chdir(workspace)
+    train.main(["--task", "distillation", "--params", str(student_run), "--run_name", "again"])
+    again = newest_run(workspace, "distillation")
+    assert again.name.endswith("_again")
+    first, second = (load_checkpoint(run / "model_3.pt")["student_state_dict"] for run in (student_run, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    train.main(["--task", "distillation", "--params", str(student_run), "--seed", "5"])
+    other = load_checkpoint(newest_run(workspace, "distillation") / "model_3.pt")["student_state_dict"]
+    assert not torch.equal(first["mlp.0.weight"], other["mlp.0.weight"])
+
+
+def test_a_student_checkpoint_continues_its_run(workspace, teacher_run, student_run, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    flags = distillation_flags(teacher_run)
+    flags[flags.index("--checkpoint") + 1] = str(student_run)
+    train.main([*flags, "--run_name", "more"])
+    out = capsys.readouterr().out
+    assert "Learning iteration 4/8" in out
+    assert "Phase Iteration: 2/6 (Phase 2)" in out
+    assert "Total buffer size: 400/1000000" in out  # 320 from before
+    assert "SWITCHING" not in out
+    assert load_checkpoint(newest_run(workspace, "distillation") / "model_7.pt")["iter"] == 7
+
+
+def test_resume_finds_the_newest_run_by_name(workspace, teacher_run, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    flags = [
+        "--task",
+        "point_ctrl",
+        "--num_envs",
+        "8",
+        "--max_iterations",
+        "1",
+        *SHORT,
+        "agent.actor.hidden_dims=[16,8]",
+    ]
+    train.main([*flags, "--resume", "--load_run", teacher_run.name, "--checkpoint", "model_2.pt"])
+    assert "Learning iteration 3/4" in capsys.readouterr().out
+
+
+def test_ctrl_c_saves_a_checkpoint_prints_its_path_and_exits_with_130(teacher_run, tmp_path):
+    command = [sys.executable, "-m", "foundation.rsl_rl.main", "train", *distillation_flags(teacher_run)]
+    command[command.index("--max_iterations") + 1] = "100000"
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Phase Iteration: 3/" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130
+    path = re.search(r"checkpoint saved: (\S+)", rest)
+    assert path is not None, rest
+    assert load_checkpoint(tmp_path / path[1])["iter"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/nowhere/cf2x.usd", "found no such file"), (str(ROOT / "LICENSE"), "found a file that USD cannot open")],
+)
+def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, capsys, path, found):
+    error = fails(capsys, "--task", "point_ctrl", f"env.robot.spawn.usd_path={path}")
+    assert path in error
+    assert found in error
+    assert not (empty / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["--task", "distilation"],
+            "expected one of point_ctrl, distillation; did you mean",
+        ),
+        (["--task", "distillation", "env.sim.dtt=1"], "unknown setting env.sim.dtt; did you mean env.sim.dt?"),
+        (["--task", "distillation", "--num_env", "x"], "argument --num_envs: invalid int value"),
+        (["--task", "distillation", "--num_envs", "0"], "num_envs must be at least 1, got 0"),
+        (["--task", "distillation", "--foo"], "unrecognized argument '--foo'"),
+        (["--task", "distillation", "--checkpoint", "/no/model.pt"], "--checkpoint /no/model.pt does not exist"),
+        (["--task", "distillation", "--resume"], "there are no runs under logs/rsl_rl/distillation"),
+        (["--task", "distillation", "--load_run", "x"], "--load_run x has no effect without --resume"),
+        (["--task", "point_ctrl", "--teacher", "x.pt"], "--teacher has no effect on task point_ctrl"),
+        (["--task", "distillation", "--device", "cuda:99"], "--device cuda:99 cannot be used"),
+        (["--task", "point_ctrl", "--params", "/no"], "/no/params/env.yaml does not exist"),
+        (["--task", "point_ctrl", "agent.anneal_from=0.5", "agent.algorithm.schedule=adaptive"], "schedule=fixed"),
+        (["--task", "distillation", "agent.algorithm.max_buffer_size=100"], "at least one rollout (10000"),
+        (["--task", "distillation", "agent.algorithm.num_mini_batches=4"], "exclude each other"),
+        (["--task", "distillation", "agent.logger=neptune"], "agent.logger must be tensorboard or wandb"),
+    ],
+)
+def test_bad_input_is_one_error_with_exit_code_2_and_no_run_folder(empty, capsys, argv, message):
+    assert message in fails(capsys, *argv)
+    assert not (empty / "logs").exists()
+
+
+def test_wrong_kinds_of_checkpoints_are_refused(empty, capsys, teacher_run, student_run):
+    teacher, student = str(teacher_run / "best_model.pt"), str(student_run / "best_model.pt")
+    assert "holds a student; task point_ctrl" in fails(capsys, "--task", "point_ctrl", "--checkpoint", student)
+    assert "holds a student, not" in fails(capsys, "--task", "distillation", "--teacher", student)
+    assert "has no effect" in fails(
+        capsys, "--task", "distillation", "--checkpoint", student, "--teacher", teacher
+    )
+    assert "drop --resume" in fails(capsys, "--task", "distillation", "--checkpoint", teacher, "--resume")
+    assert not (empty / "logs").exists()
+
+
+def test_a_missing_wandb_gives_the_install_hint(empty, capsys, monkeypatch):
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None)
+    error = fails(capsys, "--task", "point_ctrl", "--logger", "wandb")
+    assert "pip install 'foundation-distill[wandb]'" in error
+    assert not (empty / "logs").exists()
+
+
+@pytest.mark.parametrize("value", ["it's", "a b", "x=1,y", "${oops}", "back\\slash"])
+def test_any_text_survives_the_way_from_flag_to_setting(value):
+    from foundation.tasks import load_task
+    from foundation.tasks.config import compose
+
+    args, _ = cli.parse(train.build_parser(), ["--task", "point_ctrl", f"--run_name={value}"])
+    _, agent = compose(load_task("point_ctrl"), flags=train._flag_settings(args))
+    assert agent.run_name == value
