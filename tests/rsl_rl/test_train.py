@@ -43,7 +43,8 @@ def test_the_documented_command_runs_and_prints_the_documented_lines(teacher_run
         "--num_envs", "100", "--task", "distillation", "--checkpoint", str(teacher_run / "best_model.pt"),
         "--logger", "wandb", "--log_project_name", "Foundation",
         f"env.robot.spawn.usd_path={CF2X_USD_PATH}",
-        "agent.max_iterations=4", "agent.algorithm.phase1_iterations=2", "agent.algorithm.max_updates_per_iteration=2",
+        "agent.max_iterations=4", "agent.algorithm.phase1_iterations=2",
+        "agent.algorithm.max_updates_per_iteration=2",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -34,6 +34,7 @@ class TaskCfg:
     max_position: wp.float32
     max_velocity: wp.float32
     max_angular_velocity: wp.float32
+    reward_scale: wp.float32
     reward_alive: wp.float32
     reward_position: wp.float32
     reward_attitude: wp.float32
@@ -85,8 +86,8 @@ def out_of_bounds(v: wp.vec3, bound: wp.float32) -> wp.bool:
 
 
 @wp.func
-def reward_rate(s: sim.State, action: wp.vec4, previous_action: wp.vec4, cfg: TaskCfg) -> wp.float32:
-    """Return the reward per second."""
+def step_reward(s: sim.State, action: wp.vec4, previous_action: wp.vec4, cfg: TaskCfg) -> wp.float32:
+    """Return the reward of a step that does not fail, before scaling."""
     heading = 2.0 * wp.acos(wp.clamp(1.0 - wp.abs(s.quat_wb[2]), -1.0, 1.0))
     return (
         cfg.reward_alive
@@ -104,8 +105,19 @@ def uniform_vec3(rng: wp.uint32, half_width: wp.float32):
 
 
 @wp.func
-def gaussian_vec3(rng: wp.uint32, std: wp.float32):
-    return wp.vec3(wp.randn(rng), wp.randn(rng), wp.randn(rng)) * std, rng
+def gaussian_pair(rng: wp.uint32):
+    """Draw two standard normal numbers by Box and Muller's transform, at the cost of one ``wp.randn``."""
+    radius = wp.sqrt(-2.0 * wp.log(1.0 - wp.randf(rng)))
+    angle = 6.283185307179586 * wp.randf(rng)
+    return wp.vec2(radius * wp.cos(angle), radius * wp.sin(angle)), rng
+
+
+@wp.func
+def gaussian_vec3_pair(rng: wp.uint32):
+    first, rng1 = gaussian_pair(rng)
+    second, rng2 = gaussian_pair(rng1)
+    third, rng3 = gaussian_pair(rng2)
+    return wp.vec3(first[0], first[1], second[0]), wp.vec3(second[1], third[0], third[1]), rng3
 
 
 @wp.func
@@ -120,7 +132,7 @@ def reset_env(
     """Draw a vehicle, a disturbance force and a first state, and forget the finished episode."""
     rng = task.rng[i]
     vehicle = wp.min(int(wp.randf(rng) * float(cfg.num_vehicles)), cfg.num_vehicles - 1)
-    force, rng = gaussian_vec3(rng, table.force_std[vehicle])
+    direction, _unused, rng = gaussian_vec3_pair(rng)
     off_origin = wp.where(wp.randf(rng) < cfg.init_origin_probability, 0.0, 1.0)
 
     axis = wp.sample_unit_sphere_surface(rng)
@@ -143,7 +155,7 @@ def reset_env(
 
     sim.store_state(arrays, i, s)
     arrays.vehicle[i] = vehicle
-    arrays.force_w[i] = force
+    arrays.force_w[i] = direction * table.force_std[vehicle]
     # The command that would have kept the rotors at their speeds.
     task.previous_action[i] = command
     task.length[i] = wp.int64(0)
@@ -191,16 +203,14 @@ def observe(
         task.teacher_obs[i, STUDENT_DIM + 7 + k] = traits.descriptors[vehicle, k]
 
     rng = task.rng[i]
-    pos_noise, rng = gaussian_vec3(rng, cfg.noise_position)
-    rotation_noise, rng = gaussian_vec3(rng, cfg.noise_attitude)
-    vel_noise, rng = gaussian_vec3(rng, cfg.noise_velocity)
-    ang_vel_noise, rng = gaussian_vec3(rng, cfg.noise_angular_velocity)
+    pos_noise, rotation_noise, rng = gaussian_vec3_pair(rng)
+    vel_noise, ang_vel_noise, rng = gaussian_vec3_pair(rng)
     task.rng[i] = rng
     sensed = sim.State()
-    sensed.pos_w = s.pos_w + pos_noise
-    sensed.quat_wb = wp.normalize(s.quat_wb * wp.quat(rotation_noise * 0.5, 1.0))
-    sensed.vel_w = s.vel_w + vel_noise
-    sensed.ang_vel_b = s.ang_vel_b + ang_vel_noise
+    sensed.pos_w = s.pos_w + pos_noise * cfg.noise_position
+    sensed.quat_wb = wp.normalize(s.quat_wb * wp.quat(rotation_noise * (0.5 * cfg.noise_attitude), 1.0))
+    sensed.vel_w = s.vel_w + vel_noise * cfg.noise_velocity
+    sensed.ang_vel_b = s.ang_vel_b + ang_vel_noise * cfg.noise_angular_velocity
     write_motion(task.student_obs, i, sensed, previous_action)
 
 
@@ -245,9 +255,9 @@ def env_step(
         or out_of_bounds(s.ang_vel_b, cfg.max_angular_velocity)
     )
     time_out = (not failed) and length >= cfg.max_length
-    reward = integrator.dt * reward_rate(s, action, task.previous_action[i], cfg)
+    reward = cfg.reward_scale * step_reward(s, action, task.previous_action[i], cfg)
     if failed:
-        reward = cfg.reward_termination
+        reward = cfg.reward_scale * cfg.reward_termination
     task.reward[i] = reward
     task.time_out[i] = time_out
 

@@ -248,6 +248,7 @@ def _task_cfg(cfg: PointCtrlEnvCfg, num_vehicles: int) -> Any:
     out.max_position = cfg.termination.position
     out.max_velocity = cfg.termination.velocity
     out.max_angular_velocity = cfg.termination.angular_velocity
+    out.reward_scale = cfg.reward.scale
     out.reward_alive = cfg.reward.alive
     out.reward_position = cfg.reward.position
     out.reward_attitude = cfg.reward.attitude

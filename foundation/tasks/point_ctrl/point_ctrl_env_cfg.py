@@ -82,7 +82,7 @@ class TerminationCfg:
 
     position: float = 1.5
     """Distance from the target [m]."""
-    velocity: float = 3.0
+    velocity: float = 5.0
     """Linear velocity [m/s]."""
     angular_velocity: float = 35.0
     """Angular velocity [rad/s]."""
@@ -90,21 +90,24 @@ class TerminationCfg:
 
 @dataclass
 class RewardCfg:
-    """Reward, in the form of RAPTOR (arXiv 2509.11481) but per second: a step earns it times ``sim.dt``.
+    """Reward per step, in the form of RAPTOR (arXiv 2509.11481).
 
-    alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|^2, and
-    ``termination`` once when an episode fails. Sums of about one keep the value function learnable.
+    scale * (alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|^2), and
+    scale * ``termination`` instead in the step in which an episode fails. RAPTOR takes the change of action
+    to the first power and has a weight of 1; squared, it does not also punish exploration.
     """
 
+    scale: float = 0.1
+    """Factor on everything; discounted returns of about 10 suit PPO's value loss and its clipping."""
     alive: float = 1.5
-    """Reward of being in the air [1/s]."""
+    """Reward of being in the air."""
     position: float = 1.0
-    """Weight of the distance to the target [1/(m s)]."""
+    """Weight of the distance to the target [1/m]."""
     attitude: float = 0.1
-    """Weight of the heading term [1/(rad s)]."""
-    action_rate: float = 0.5
-    """Weight of the change of action between two steps [1/s]."""
-    termination: float = -0.1
+    """Weight of the heading term [1/rad]."""
+    action_rate: float = 0.3
+    """Weight of the squared change of action between two steps."""
+    termination: float = -10.0
     """Reward of a failure, once."""
 
 

@@ -24,13 +24,16 @@ def teacher_runner_cfg() -> RslRlOnPolicyRunnerCfg:
         num_steps_per_env=64,
         max_iterations=800,
         obs_groups={"actor": ["teacher"], "critic": ["teacher"]},
-        actor=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.5)),
+        actor=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.7)),
         critic=RslRlMLPModelCfg(hidden_dims=[128, 128], activation="tanh"),
         algorithm=RslRlPpoAlgorithmCfg(
             num_learning_epochs=4,
             num_mini_batches=4,
             learning_rate=1e-3,
             schedule="fixed",
+            # At 100 Hz a position answers an action after half a second: credit has to reach that far back.
+            lam=0.98,
+            entropy_coef=0.001,
         ),
         anneal_from=0.3,
     )

@@ -1,0 +1,51 @@
+"""The packaged teacher flies as its provenance note says, and students distilled from it fly as well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from foundation.rsl_rl import evaluate, train
+from foundation.rsl_rl.cli import packaged_teacher
+from tests.rsl_rl.conftest import newest_run
+
+
+def flown(tmp_path, *flags: str) -> dict:
+    path = tmp_path / "result.json"
+    evaluate.main([*flags, "--num_envs", "1024", "--json", str(path)])
+    return json.loads(path.read_text())["policies"]
+
+
+def test_the_packaged_teacher_survives_settles_and_holds_its_position(tmp_path):
+    metrics = flown(tmp_path, "--teacher", str(packaged_teacher()), "--seed", "0")["teacher"]
+    assert metrics["survival"] >= 0.995
+    assert metrics["position_rmse_m"] <= 0.02
+    assert metrics["settle_time_s"] <= 1.5
+    note = (packaged_teacher().parent / "PROVENANCE.md").read_text()
+    row = next(line for line in note.splitlines() if line.startswith("| 0 |"))
+    assert float(row.split("|")[4]) == pytest.approx(metrics["position_rmse_m"], abs=5e-4)
+
+
+def test_the_packaged_parameters_name_no_path_of_the_machine_that_made_them():
+    for name in ("env", "agent"):
+        text = (packaged_teacher().parent / "params" / f"{name}.yaml").read_text()
+        assert "/" not in text
+        assert isinstance(yaml.safe_load(text), dict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_student_of_the_demos_length_flies_as_well_as_the_teacher(tmp_path, monkeypatch, seed):
+    monkeypatch.chdir(tmp_path)
+    train.main(
+        ["--task", "distillation", "--seed", str(seed), "--max_iterations", "60", "agent.algorithm.phase1_iterations=15"]
+    )
+    run = newest_run(tmp_path, "distillation")
+    policies = flown(
+        tmp_path, "--teacher", str(packaged_teacher()), "--student", str(run), "--seed", str(100 + seed)
+    )
+    teacher, student = policies["teacher"], policies["student"]
+    assert student["mean_return"] >= 0.98 * teacher["mean_return"]
+    assert student["survival"] >= teacher["survival"] - 0.005

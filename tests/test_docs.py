@@ -1,0 +1,110 @@
+"""Every command and every Python block of the documents runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foundation.rsl_rl import evaluate, play, train
+from foundation.sim.usd import CF2X_USD_PATH
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+MAINS = {"train": train.main, "evaluate": evaluate.main, "play": play.main}
+# Later flags win, so these shorten whatever a command says.
+SHORTER = {
+    "train": ["--num_envs", "8", "--max_iterations", "2", "agent.num_steps_per_env=10"],
+    "evaluate": ["--num_envs", "8", "--steps", "20"],
+    "play": ["--num_envs", "2", "--steps", "20"],
+}
+
+
+def blocks(language: str) -> list:
+    found = []
+    for path in DOCUMENTS:
+        for index, text in enumerate(re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.S | re.M)):
+            found.append(pytest.param(text, id=f"{path.name}-{index}"))
+    return found
+
+
+def commands() -> list:
+    found = {}
+    for parameter in blocks("bash"):
+        for line in parameter.values[0].replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                found.setdefault(" ".join(words), words)
+    return [pytest.param(words, id=text[:80]) for text, words in found.items()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A working directory with the runs that the documents speak of."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "foundation").symlink_to(ROOT / "foundation")
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train.main(["--task", "point_ctrl", *SHORTER["train"]])
+        move_run("point_ctrl_direct", "2025-12-01_18-51-49")
+        train.main(["--task", "distillation", *SHORTER["train"]])
+        move_run("distillation", "2025-12-02_09-00-00")
+    return folder
+
+
+def move_run(experiment: str, name: str) -> None:
+    (run,) = Path("logs/rsl_rl", experiment).iterdir()
+    shutil.move(run, run.with_name(name))
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_command_of_the_documents_works(words, place, monkeypatch):
+    monkeypatch.chdir(place)
+    words = [word.replace("/path/to/cf2x.usd", CF2X_USD_PATH) for word in words]
+    if words[:2] == ["git", "clone"] or words[0] == "cd":
+        return
+    if words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    elif words[:2] == ["pip", "install"]:
+        extras = re.findall(r"\[(\w+)\]", " ".join(words))
+        declared = (ROOT / "pyproject.toml").read_text()
+        assert all(f"\n{extra} = [" in declared for extra in extras)
+    elif words[0] in ("foundation", "python"):
+        script = words[1] if words[0] == "foundation" else Path(words[1]).stem
+        if script in MAINS:
+            MAINS[script]([*words[2:], *SHORTER[script]])
+        else:
+            subprocess.run([sys.executable, words[1], "--help"], check=True, stdout=subprocess.DEVNULL)
+    elif words[0] == "bash":
+        assert os.access(ROOT / words[1], os.X_OK)
+    else:
+        pytest.fail(f"no way to check {words}")
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_a_python_block_of_the_documents_runs(code, place, monkeypatch):
+    monkeypatch.chdir(place)
+    exec(compile(code, "document", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_both_readmes_have_the_same_commands_tables_and_pictures():
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
+    for pattern in (r"^```(?:bash|python)\n.*?^```", r"!\[[^]]*\]\([^)]*\)", r"\d+\.\d+ ?%"):
+        strip = re.compile(r"!\[[^]]*\]")
+        first, second = (
+            [strip.sub("", item) for item in re.findall(pattern, text, re.S | re.M)] for text in (english, chinese)
+        )
+        assert first == second
