@@ -89,7 +89,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as log_dir:
         check_both_off_is_stock(log_dir)
         print(f"{args.iterations} iterations of 100 x 100 steps, a quarter of them driven by the teacher")
-        print(f"{'updates':>9}  {'share of return':>15}  {'worst seed':>10}  {'RMSE [m]':>8}  {'seconds':>7}  {'x stock':>7}")
+        print(
+            f"{'updates':>9}  {'share of return':>15}  {'worst seed':>10}  {'RMSE [m]':>8}  {'seconds':>7}  {'x stock':>7}"
+        )
         for name, overrides in BUDGETS.items():
             shares, errors, seconds = [], [], []
             for seed in range(args.seeds):
@@ -112,7 +114,8 @@ def main() -> None:
             rows.append(row)
             print(
                 f"{name:>9}  {row['share_of_return']:>15.2%}  {row['worst_share']:>10.2%}  "
-                f"{row['position_rmse_m']:>8.4f}  {row['seconds']:>7.1f}  {row['seconds'] / rows[0]['seconds']:>7.2f}",
+                f"{row['position_rmse_m']:>8.4f}  {row['seconds']:>7.1f}  "
+                f"{row['seconds'] / rows[0]['seconds']:>7.2f}",
                 flush=True,
             )
     if args.json is not None:

@@ -50,6 +50,19 @@ def add_common_flags(parser: argparse.ArgumentParser, default_task: str | None =
     parser.add_argument("--device", default="cpu", help="torch device, cpu or cuda[:i] (default: cpu)")
 
 
+def flight_parser(prog: str, description: str | None, num_envs: int) -> argparse.ArgumentParser:
+    """Return the parser of a script that flies policies, with the flags that all of them have."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog="Settings of the environment follow the flags in Hydra's grammar: env.randomization.family=none",
+    )
+    add_common_flags(parser, default_task="distillation")
+    parser.add_argument("--steps", type=int, help="steps to fly (default: the task's episode)")
+    parser.set_defaults(num_envs=num_envs, seed=0)
+    return parser
+
+
 @contextlib.contextmanager
 def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""

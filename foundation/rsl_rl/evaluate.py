@@ -27,17 +27,10 @@ COLUMNS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate",
-        description=__doc__,
-        epilog="Settings of the environment follow the flags in Hydra's grammar: env.randomization.family=none",
-    )
-    cli.add_common_flags(parser, default_task="distillation")
+    parser = cli.flight_parser("evaluate", __doc__, num_envs=1024)
     parser.add_argument("--teacher", help="a teacher's checkpoint or run folder")
     parser.add_argument("--student", help="a student's checkpoint or run folder")
-    parser.add_argument("--steps", type=int, help="steps of an episode (default: the task's)")
     parser.add_argument("--json", help="file to write the result to")
-    parser.set_defaults(num_envs=1024, seed=0)
     return parser
 
 

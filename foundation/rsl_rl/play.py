@@ -12,17 +12,10 @@ from foundation.rsl_rl import cli
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="play",
-        description=__doc__,
-        epilog="Settings of the environment follow the flags in Hydra's grammar: env.randomization.family=none",
-    )
-    cli.add_common_flags(parser, default_task="distillation")
+    parser = cli.flight_parser("play", __doc__, num_envs=8)
     parser.add_argument("--checkpoint", help="a checkpoint or run folder, of a teacher or a student")
     parser.add_argument("--load_run", help="name of the run's folder (default: the newest)")
-    parser.add_argument("--steps", type=int, help="steps to fly (default: an episode)")
     parser.add_argument("--output", help="picture to write (default: plots/<checkpoint>.png in the run's folder)")
-    parser.set_defaults(num_envs=8, seed=0)
     return parser
 
 

@@ -66,8 +66,8 @@ def runner_cfg(class_name="foundation.distill:DaggerDistillation", steps=10, **a
             "num_steps_per_env": steps,
             "save_interval": 100,
             "obs_groups": {"student": ["student"], "teacher": ["teacher"]},
-            "student": {**MODEL, "distribution_cfg": GAUSSIAN},
-            "teacher": {**MODEL, "distribution_cfg": GAUSSIAN},
+            "student": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
+            "teacher": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
             "algorithm": {"class_name": class_name, "rnd_cfg": None, **algorithm},
         }
     )

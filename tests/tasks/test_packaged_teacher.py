@@ -40,7 +40,15 @@ def test_the_packaged_parameters_name_no_path_of_the_machine_that_made_them():
 def test_a_student_of_the_demos_length_flies_as_well_as_the_teacher(tmp_path, monkeypatch, seed):
     monkeypatch.chdir(tmp_path)
     train.main(
-        ["--task", "distillation", "--seed", str(seed), "--max_iterations", "60", "agent.algorithm.phase1_iterations=15"]
+        [
+            "--task",
+            "distillation",
+            "--seed",
+            str(seed),
+            "--max_iterations",
+            "60",
+            "agent.algorithm.phase1_iterations=15",
+        ]
     )
     run = newest_run(tmp_path, "distillation")
     policies = flown(
