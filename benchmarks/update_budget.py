@@ -89,9 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as log_dir:
         check_both_off_is_stock(log_dir)
         print(f"{args.iterations} iterations of 100 x 100 steps, a quarter of them driven by the teacher")
-        print(
-            f"{'updates':>9}  {'share of return':>15}  {'worst seed':>10}  {'RMSE [m]':>8}  {'seconds':>7}  {'x stock':>7}"
-        )
+        print("  updates  share of return  worst seed  RMSE [m]  seconds  x stock")
         for name, overrides in BUDGETS.items():
             shares, errors, seconds = [], [], []
             for seed in range(args.seeds):

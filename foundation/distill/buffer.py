@@ -117,10 +117,14 @@ class AggregatedBuffer:
                 count -= 1
 
     def state_dict(self) -> dict:
-        """Return the stored transitions, in slots' order, and what the next draw reads."""
+        """Return the stored transitions, in slots' order, and what the next draw reads, in host memory."""
+
+        def stored(values: torch.Tensor) -> torch.Tensor:
+            return values[: self._size].to("cpu", copy=True)
+
         return {
-            "data": {name: values[: self._size].clone() for name, values in self._data.items()},
-            "visited": self._visited[: self._size].clone(),
+            "data": {name: stored(values) for name, values in self._data.items()},
+            "visited": stored(self._visited),
             "next": self._next,
             "capacity": self.capacity,
         }
@@ -142,10 +146,12 @@ class AggregatedBuffer:
             if saved is None or saved.shape[1:] != values.shape[1:] or saved.dtype != values.dtype:
                 raise ValueError(f"the saved history does not fit: field {name!r} differs")
         self._grow(state["capacity"])
-        self._size, self._next = size, state["next"] % self.capacity
+        # A full ring of another capacity is unrolled, oldest first, so that it can go on growing.
+        unroll = state["next"] if size == state["capacity"] != self.capacity else 0
+        self._size, self._next = size, (size if unroll else state["next"]) % self.capacity
         for name, values in self._data.items():
-            values[:size].copy_(state["data"][name])
-        self._visited[:size].copy_(state["visited"])
+            values[:size].copy_(state["data"][name].roll(-unroll, 0))
+        self._visited[:size].copy_(state["visited"].roll(-unroll, 0))
 
     def _grow(self, capacity: int) -> None:
         if capacity <= self.capacity:

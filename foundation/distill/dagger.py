@@ -176,7 +176,7 @@ class DaggerDistillation(Distillation):
         return {"behavior": torch.stack(losses).mean().item()}
 
     def save(self) -> dict[str, Any]:
-        """Return models, optimiser and progress, without the history (see :meth:`history_state_dict`)."""
+        """Return models, optimiser and progress, without the history, which :class:`DaggerRunner` saves."""
         progress = {"version": _STATE_VERSION, "iteration": self.iteration}
         return super().save() | {"dagger_state_dict": progress}
 

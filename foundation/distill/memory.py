@@ -33,14 +33,15 @@ def check_fits(
     Raises:
         ValueError: If the memory free on the device is not enough; the message gives the size that is.
     """
-    # Growing copies one field at a time, so for a moment up to half of the history exists twice.
-    peak_factor = 1.5
+    # A checkpoint copies the history into host memory; growing copies one field of it at a time.
+    peak_factor = 2.0
     need = max_size * bytes_per_transition
     free = available_bytes(device)
     say(f"Estimated memory: {need / 1e6:.0f} MB on {device} when full, {bytes_per_transition} bytes a transition")
     if peak_factor * need > free:
         largest = int(free / (peak_factor * bytes_per_transition))
         raise ValueError(
-            f"max_buffer_size={max_size} needs {peak_factor * need / 1e6:.0f} MB while it grows, but {device} has "
-            f"{free / 1e6:.0f} MB free; set max_buffer_size to at most {largest}, or use fewer num_envs"
+            f"max_buffer_size={max_size} needs {peak_factor * need / 1e6:.0f} MB with the copy that a checkpoint "
+            f"makes, but {device} has {free / 1e6:.0f} MB free; "
+            f"set max_buffer_size to at most {largest}, or use fewer num_envs"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +60,8 @@ class _HookedLogger(Logger):
         self.clear_episodes()
         self.rewbuffer.extend(state["rewards"])
         self.lenbuffer.extend(state["lengths"])
-        if state["reward_sum"].shape == self.cur_reward_sum.shape:
-            self.cur_reward_sum.copy_(state["reward_sum"])
-            self.cur_episode_length.copy_(state["episode_length"])
+        self.cur_reward_sum.copy_(state["reward_sum"])
+        self.cur_episode_length.copy_(state["episode_length"])
 
     def clear_episodes(self) -> None:
         self.rewbuffer.clear()
@@ -89,7 +89,8 @@ class _LongRunMixin(OnPolicyRunner):
         self.best_mean_reward = -math.inf
         self.last_completed_iteration = -1
         self.interrupted_checkpoint: Path | None = None
-        self._resume_rng: torch.Tensor | None = None
+        self._resume_rng: dict[str, torch.Tensor] | None = None
+        self._inherited_best: Path | None = None
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Run the learning loop; see rsl_rl.
@@ -99,8 +100,12 @@ class _LongRunMixin(OnPolicyRunner):
         """
         self._first_iteration = self.current_learning_iteration
         self._num_iterations = num_learning_iterations
+        if self._inherited_best is not None and self._saves:
+            self._path(BEST_MODEL).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self._inherited_best, self._path(BEST_MODEL))
+            self._inherited_best = None
         if self._resume_rng is not None:
-            torch.set_rng_state(self._resume_rng)
+            _set_rng_state(self._resume_rng, self.device)
             self._resume_rng = None
         try:
             super().learn(num_learning_iterations, init_at_random_ep_len)
@@ -178,7 +183,7 @@ class _LongRunMixin(OnPolicyRunner):
         env_state = getattr(self.env, "state_dict", None)
         return {
             "iteration": self.last_completed_iteration,
-            "rng": torch.get_rng_state(),
+            "rng": _rng_state(self.device),
             "env": env_state() if env_state is not None else None,
             "statistics": self.logger.statistics_state(),
             "best_mean_reward": self.best_mean_reward,
@@ -189,7 +194,7 @@ class _LongRunMixin(OnPolicyRunner):
         if not path.is_file():
             print(f"[Resume] {path.name} not found beside the checkpoint: only models and optimiser continue")
             return
-        state = load_checkpoint(path, self.device)
+        state = load_checkpoint(path, "cpu")
         self._load_extra_state(state)
         if state["iteration"] != iteration:
             print(
@@ -197,11 +202,33 @@ class _LongRunMixin(OnPolicyRunner):
                 "environment and random state start afresh"
             )
             return
-        self.best_mean_reward = state["best_mean_reward"]
-        self.logger.load_statistics_state(state["statistics"])
-        if state["env"] is not None and state["env"]["length"].shape[0] == self.env.num_envs:
+        best = path.with_name(BEST_MODEL)
+        if best.is_file():
+            self.best_mean_reward = state["best_mean_reward"]
+            self._inherited_best = best
+        if state["env"] is None:
+            print("[Resume] the environment keeps no state: its episodes start afresh")
+            return
+        try:
             self.env.load_state_dict(state["env"])  # pyright: ignore
-            self._resume_rng = state["rng"].cpu()
+        except ValueError as error:
+            print(f"[Resume] the environment's episodes start afresh: {error}")
+            return
+        self.logger.load_statistics_state(state["statistics"])
+        self._resume_rng = state["rng"]
+
+
+def _rng_state(device: str) -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_rng_state(state: dict[str, torch.Tensor], device: str) -> None:
+    torch.set_rng_state(state["cpu"])
+    if torch.device(device).type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 class PpoRunner(_LongRunMixin):
@@ -212,7 +239,7 @@ class PpoRunner(_LongRunMixin):
         anneal_from = self.cfg.get("anneal_from", 1.0)
         if anneal_from >= 1.0:
             return
-        done = (it + 1 - self._first_iteration) / self._num_iterations
+        done = (it + 1) / (self._first_iteration + self._num_iterations)
         share = min(1.0, (1.0 - done) / (1.0 - anneal_from))
         self.alg.learning_rate = self.cfg["algorithm"]["learning_rate"] * share
         for group in self.alg.optimizer.param_groups:
@@ -251,6 +278,11 @@ class DaggerRunner(_LongRunMixin, DistillationRunner):
         if it == first + mixed - 1:
             self.logger.clear_episodes()
         return self.alg.schedule.phase(it) == STUDENT_PHASE and it >= first + mixed
+
+    def _save_interrupted(self) -> None:
+        # rsl_rl's own update counts its iteration at its beginning.
+        self.alg.num_updates = self.last_completed_iteration + 1
+        super()._save_interrupted()
 
     def _extra_state(self) -> dict[str, Any]:
         return {"history": None if self.alg.history is None else self.alg.history.state_dict()}

@@ -92,11 +92,11 @@ def check_device(device: str) -> None:
         raise UsageError(f"--device {device} cannot be used ({reason}); use --device cpu") from None
 
 
-def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: str) -> Path:
+def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: str | None) -> Path:
     """Return the checkpoint that the flags of Isaac Lab's scripts name.
 
     ``checkpoint`` may be the path of a file, of a run folder (its newest checkpoint), or of an experiment's
-    folder (its newest run). Otherwise both names are looked up under
+    folder (its newest run). Otherwise, unless ``experiment`` is None, both names are looked up under
     ``logs/rsl_rl/<experiment>``: the run defaults to the newest, the checkpoint to the run's newest.
 
     Raises:
@@ -104,14 +104,14 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     """
     if checkpoint is not None:
         path = Path(checkpoint)
-        if path.is_file():
-            return path
-        if path.is_dir():
-            return _in_run(path, None)
-        if load_run is None and (path.parent != Path(".") or path.suffix != ".pt"):
-            raise UsageError(f"--checkpoint {checkpoint} does not exist; give a .pt file or a run folder")
-    folder = LOG_ROOT / experiment
-    runs = sorted(path.name for path in folder.glob("*") if path.is_dir())
+        if path.exists():
+            if load_run is not None:
+                raise UsageError(f"--load_run {load_run} has no effect: --checkpoint {checkpoint} is a path")
+            return path if path.is_file() else _in_run(path, None)
+        if experiment is None or (load_run is None and (path.parent != Path(".") or path.suffix != ".pt")):
+            raise UsageError(f"{checkpoint} does not exist; give a .pt file or a run folder")
+    folder = LOG_ROOT / str(experiment)
+    runs = sorted(path.name for path in folder.glob("*") if list(path.glob("*.pt")))
     if not runs:
         raise UsageError(f"there are no runs under {folder}; give --checkpoint the path of a file")
     run = load_run or runs[-1]

@@ -63,7 +63,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     flags = {"env.num_envs": args.num_envs, "env.episode_steps": args.steps}
     env_cfg, _ = compose(task, overrides, groups=("env",), flags=flags)
     paths = {"teacher": args.teacher, "student": args.student}
-    chosen = {role: cli.find_checkpoint(path, None, "") for role, path in paths.items() if path is not None}
+    chosen = {role: cli.find_checkpoint(path, None, None) for role, path in paths.items() if path is not None}
     if not chosen:
         raise cli.UsageError("nothing to evaluate; give --teacher, --student, or both")
     env = create_env(args.task, env_cfg, args.device, args.seed)

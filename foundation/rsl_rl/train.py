@@ -80,10 +80,14 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     _, agent_cfg = compose(task, overrides, params_dir, flags=flags)
     _require_wandb(agent_cfg.logger)
     teacher, resume = _checkpoints(args, task, agent_cfg)
-    networks = _saved_networks(teacher, resume)
+    if resume is not None and params_dir is None and (resume.parent / "params").is_dir():
+        params_dir = resume.parent / "params"
+    networks = _teacher_network(teacher)
     env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
-    if teacher is not None:
-        agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=str(teacher))
+    if hasattr(agent_cfg, "teacher"):
+        # A run that is continued holds its teacher.
+        path = None if teacher is None else str(teacher)
+        agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=path)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
     run_dir = _run_dir(agent_cfg)
@@ -119,7 +123,7 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
     distils = hasattr(agent_cfg, "teacher")
     if args.teacher is not None and not distils:
         raise cli.UsageError(f"--teacher has no effect on task {args.task}; it belongs to task distillation")
-    teacher = None if args.teacher is None else cli.find_checkpoint(args.teacher, None, "point_ctrl_direct")
+    teacher = None if args.teacher is None else cli.find_checkpoint(args.teacher, None, None)
     if teacher is not None and checkpoint_kind(load_checkpoint(teacher), teacher) != TEACHER:
         raise cli.UsageError(f"--teacher {teacher} holds a student, not a teacher")
     if args.checkpoint is None and not args.resume:
@@ -144,13 +148,10 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
     return found, None
 
 
-def _saved_networks(teacher: Path | None, resume: Path | None) -> dict[str, Any] | None:
-    """Return the settings that give checkpoints the networks of their own runs, where those are known."""
+def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
+    """Return the settings that give the teacher the network of its own run, where that is known."""
     from foundation.tasks.config import load_params
 
-    if resume is not None:
-        saved = load_params(resume.parent, "agent") or {}
-        return {name: saved[name] for name in ("actor", "critic", "student", "teacher") if name in saved}
     saved = None if teacher is None else load_params(teacher.parent, "agent")
     return None if saved is None or "actor" not in saved else {"teacher": saved["actor"]}
 

@@ -58,7 +58,8 @@ class Simulator:
             if value <= 0:
                 raise ValueError(f"Simulator.{name} must be positive, got {value}")
         self.num_envs = num_envs
-        self.device = torch.device(device)
+        # An empty tensor's device has an index, which Warp needs: cuda becomes cuda:0.
+        self.device = torch.empty(0, device=device).device
         self.params = params
         self.dt = dt
         self._allocate_state()

@@ -142,6 +142,12 @@ class _Reader:
                 f"{len(joints)} revolute joints, {carried[base]} of them on one body (rigid bodies: {names})",
             )
         rotors = [self._rotor(joint, pair, base) for joint, pair in zip(joints, ends, strict=True)]
+        others = set(bodies) - {base} - {rotor.prim for rotor in rotors}
+        if others or len({rotor.prim for rotor in rotors}) != 4:
+            names = ", ".join(sorted(str(body.GetPath()) for body in others)) or "none"
+            raise UsdVehicleError(
+                self._path, f"not four distinct propellers, or rigid bodies besides body and propellers ({names})"
+            )
         return base, self._by_quadrant(rotors)
 
     def mass_point(self, prim: Usd.Prim, base: Usd.Prim) -> _MassPoint:

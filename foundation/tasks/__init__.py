@@ -63,5 +63,19 @@ def resolve(entry_point: str) -> Any:
 
 
 def create_env(task: str, env_cfg: Any, device: str, seed: int) -> Any:
-    """Return the environment of a task for a composed configuration."""
-    return resolve(load_task(task).env)(env_cfg, device, seed)
+    """Return the environment of a task for a composed configuration.
+
+    Raises:
+        ConfigError: If the configuration or the seed cannot work.
+        UsdVehicleError: If the USD file does not describe a quadrotor.
+    """
+    from foundation.sim.usd import UsdVehicleError
+
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
+    try:
+        return resolve(load_task(task).env)(env_cfg, device, seed)
+    except UsdVehicleError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"env: {error}") from error

@@ -6,9 +6,9 @@ import difflib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
@@ -113,10 +113,17 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> No
     _require_known(tree[group], key, group)
     # Text is text: nothing in it refers to another setting.
     value = value.replace("${", "\\${") if isinstance(value, str) else value
+    before = OmegaConf.select(tree[group], key)
+    if isinstance(value, list) and _has_fixed_length(before) and len(value) != len(before):
+        raise ConfigError(f"{what}: expected {len(before)} values, got {len(value)}")
     try:
         OmegaConf.update(tree[group], key, value)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what}: {_first_line(error)}") from error
+
+
+def _has_fixed_length(node: Any) -> bool:
+    return isinstance(node, ListConfig) and get_origin(node._metadata.ref_type) is tuple
 
 
 def _require_known(node: DictConfig, key: str, group: str) -> None:

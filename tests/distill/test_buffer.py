@@ -111,6 +111,17 @@ def test_a_restored_buffer_draws_the_same_mini_batches():
     assert len(torch.cat(expected)) > 30  # beyond the pass under way
 
 
+@pytest.mark.parametrize("max_size", [80, 250])
+def test_a_full_ring_restored_into_a_larger_buffer_keeps_every_transition_and_its_order(max_size):
+    state = filled(50, 40, 20).state_dict()  # ids 10 ... 59, wrapped
+    larger = filled(max_size)
+    larger.load_state_dict(state)
+    larger.append(rows(60, 45))
+    assert ids(larger) == list(range(105 - min(95, max_size), 105))
+    larger.append(rows(105, 5))
+    assert ids(larger) == list(range(110 - min(100, max_size), 110))
+
+
 def test_growth_in_inference_mode_leaves_data_that_can_be_trained_on():
     buffer = AggregatedBuffer(rows(0, 1), 300_000, "cpu")
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from foundation.distill.checkpoint import load_checkpoint
 from foundation.rsl_rl import cli, train
 from foundation.sim.usd import CF2X_USD_PATH
-from tests.rsl_rl.conftest import SHORT, distillation_flags, newest_run
+from tests.rsl_rl.conftest import distillation_flags, newest_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,9 +100,8 @@ def test_a_run_is_repeated_bit_for_bit_from_its_parameters(workspace, student_ru
 
 def test_a_student_checkpoint_continues_its_run(workspace, teacher_run, student_run, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
-    flags = distillation_flags(teacher_run)
-    flags[flags.index("--checkpoint") + 1] = str(student_run)
-    train.main([*flags, "--run_name", "more"])
+    # Everything else comes from the run's own parameters.
+    train.main(["--task", "distillation", "--checkpoint", str(student_run), "--run_name", "more"])
     out = capsys.readouterr().out
     assert "Learning iteration 4/8" in out
     assert "Phase Iteration: 2/6 (Phase 2)" in out
@@ -111,19 +110,10 @@ def test_a_student_checkpoint_continues_its_run(workspace, teacher_run, student_
     assert load_checkpoint(newest_run(workspace, "distillation") / "model_7.pt")["iter"] == 7
 
 
-def test_resume_finds_the_newest_run_by_name(workspace, teacher_run, monkeypatch, capsys):
+def test_resume_finds_a_run_by_name(workspace, teacher_run, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
-    flags = [
-        "--task",
-        "point_ctrl",
-        "--num_envs",
-        "8",
-        "--max_iterations",
-        "1",
-        *SHORT,
-        "agent.actor.hidden_dims=[16,8]",
-    ]
-    train.main([*flags, "--resume", "--load_run", teacher_run.name, "--checkpoint", "model_2.pt"])
+    flags = ["--task", "point_ctrl", "--max_iterations", "1", "--resume"]
+    train.main([*flags, "--load_run", teacher_run.name, "--checkpoint", "model_2.pt"])
     assert "Learning iteration 3/4" in capsys.readouterr().out
 
 
@@ -165,7 +155,7 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
         (["--task", "distillation", "--num_env", "x"], "argument --num_envs: invalid int value"),
         (["--task", "distillation", "--num_envs", "0"], "num_envs must be at least 1, got 0"),
         (["--task", "distillation", "--foo"], "unrecognized argument '--foo'"),
-        (["--task", "distillation", "--checkpoint", "/no/model.pt"], "--checkpoint /no/model.pt does not exist"),
+        (["--task", "distillation", "--checkpoint", "/no/model.pt"], "/no/model.pt does not exist"),
         (["--task", "distillation", "--resume"], "there are no runs under logs/rsl_rl/distillation"),
         (["--task", "distillation", "--load_run", "x"], "--load_run x has no effect without --resume"),
         (["--task", "point_ctrl", "--teacher", "x.pt"], "--teacher has no effect on task point_ctrl"),
@@ -173,7 +163,13 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
         (["--task", "point_ctrl", "--params", "/no"], "/no/params/env.yaml does not exist"),
         (["--task", "point_ctrl", "agent.anneal_from=0.5", "agent.algorithm.schedule=adaptive"], "schedule=fixed"),
         (["--task", "distillation", "agent.algorithm.max_buffer_size=100"], "at least one rollout (10000"),
-        (["--task", "distillation", "agent.algorithm.num_mini_batches=4"], "exclude each other"),
+        (
+            ["--task", "distillation", "agent.algorithm.num_mini_batches=4", "agent.algorithm.mini_batch_size=9"],
+            "exclude",
+        ),
+        (["--task", "distillation", "--seed", "-1"], "seed must be at least 0, got -1"),
+        (["--task", "point_ctrl", "env.init.rotor=[0.8]"], "expected 2 values, got 1"),
+        (["--task", "point_ctrl", "env.randomization.cf2x.thrust=0.7"], "which cannot hover"),
         (["--task", "distillation", "agent.logger=neptune"], "agent.logger must be tensorboard or wandb"),
     ],
 )

@@ -158,6 +158,14 @@ def test_a_reversed_drive_reverses_its_rotor(tmp_path):
             "not one in each quadrant",
         ),
         (lambda t: t.replace("physics:mass = 0.025", "physics:mass = 0.25"), "cannot fly"),
+        (
+            lambda t: t.replace(
+                'def Xform "m1_prop"',
+                'def Xform "camera" (apiSchemas = ["PhysicsRigidBodyAPI"]) {}\n\n    def Xform "m1_prop"',
+            ),
+            "besides body and propellers (/crazyflie/camera)",
+        ),
+        (lambda t: t.replace("</crazyflie/m2_prop>", "</crazyflie/m1_prop>"), "not four distinct propellers"),
         (lambda t: "not usd at all", "a file that USD cannot open"),
     ],
 )

@@ -213,6 +213,11 @@ def test_a_restored_state_repeats_the_future_bit_for_bit():
     assert torch.equal(rollout(other), expected)
 
 
+def test_a_state_with_other_vehicles_is_refused():
+    with pytest.raises(ValueError, match="belongs to other vehicles"):
+        make(4, seed=1).load_state_dict(make(4, seed=2).state_dict())
+
+
 def test_a_state_of_another_size_is_refused():
     with pytest.raises(ValueError, match="does not fit 4 environments"):
         make(4).load_state_dict(make(8).state_dict())

@@ -52,11 +52,11 @@ class PointCtrlEnv(VecEnv):
         """
         self.cfg = cfg
         self.num_envs = cfg.num_envs
-        self.device = torch.device(device)
         self.max_episode_length = cfg.episode_steps
         self.nominal = load_quad(cfg.robot.spawn.usd_path, cfg.robot.motor)
         vehicles = sample_vehicles(cfg, self.nominal, np.random.default_rng(seed))
         self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
+        self.device = self.sim.device
         self._allocate(seed)
         self._record_kernels()
         self.reset()
@@ -118,15 +118,18 @@ class PointCtrlEnv(VecEnv):
         }
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return copies of everything the next step reads."""
-        return {name: tensor.clone() for name, tensor in self._state_tensors().items()}
+        """Return copies of everything the next step reads, and what tells the table of vehicles."""
+        state = {name: tensor.clone() for name, tensor in self._state_tensors().items()}
+        return state | {"table_mass": torch.as_tensor(self.sim.params.mass)}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Continue from a state that an environment of the same size and configuration returned.
 
         Raises:
-            ValueError: If the state belongs to another number of environments.
+            ValueError: If the state belongs to another number of environments or another table of vehicles.
         """
+        if not torch.equal(state["table_mass"].cpu(), torch.as_tensor(self.sim.params.mass)):
+            raise ValueError("environment state belongs to other vehicles: family, seed or vehicle differ")
         own = self._state_tensors()
         for name, tensor in own.items():
             if name not in state or state[name].shape != tensor.shape:

@@ -57,7 +57,6 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
             phase1_iterations=500,
             use_dagger=True,
             max_buffer_size=1_000_000,
-            mini_batch_size=2048,
             max_updates_per_iteration=25,
         ),
     )
