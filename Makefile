@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEACHER := foundation/tasks/point_ctrl/assets/teacher/best_model.pt
-DEMO := --max_iterations 60 agent.algorithm.phase1_iterations=15
+DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60
 
 .PHONY: demo test test-slow check format bench teacher install
 

@@ -115,6 +115,12 @@ class _RunnerCfg:
     check_for_nan: bool = True
     """Whether to stop on NaN from the environment."""
 
+    def __post_init__(self) -> None:
+        """Check that a run does something."""
+        for name in ("max_iterations", "num_steps_per_env", "save_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the nested dictionary that an rsl_rl runner takes."""
         return asdict(self)
@@ -137,6 +143,7 @@ class RslRlOnPolicyRunnerCfg(_RunnerCfg):
 
     def __post_init__(self) -> None:
         """Check that annealing can take effect."""
+        super().__post_init__()
         if not 0.0 <= self.anneal_from <= 1.0:
             raise ValueError(f"anneal_from must lie in [0, 1], got {self.anneal_from}")
         if self.anneal_from < 1.0 and self.algorithm.schedule != "fixed":

@@ -44,8 +44,9 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
     try:
         state = torch.load(path, weights_only=True, map_location=map_location)
     except Exception as error:  # a damaged file can raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"checkpoint {path} is damaged or not a plain checkpoint: {reason}") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values"
+        ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}, expected a dictionary")
     return state

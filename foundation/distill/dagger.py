@@ -83,6 +83,11 @@ class DaggerDistillation(Distillation):
             CheckpointError: If the teacher's checkpoint cannot be used.
         """
         _reject_unknown(stock_options)
+        for name, value in (("use_dagger", use_dagger), ("use_two_stage_training", use_two_stage_training)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, got {value!r}")
+        if not isinstance(phase1_iterations, int):
+            raise TypeError(f"phase1_iterations must be a whole number, got {phase1_iterations!r}")
         for name, value in (
             ("num_learning_epochs", num_learning_epochs),
             ("gradient_length", gradient_length),
@@ -205,7 +210,8 @@ class DaggerDistillation(Distillation):
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
         except RuntimeError as error:
-            raise CheckpointError(f"the checkpoint does not fit the configured models: {error}") from error
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
         if load_iteration:
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
         return load_iteration

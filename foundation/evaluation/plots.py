@@ -50,7 +50,7 @@ def plot_flight(flight: Trajectories, path: Path, title: str, settle_radius: flo
 
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(title)
-    grid = figure.add_gridspec(3, 2, width_ratios=[1.25, 1.0])
+    grid = figure.add_gridspec(3, 2, width_ratios=[1.15, 1.0], wspace=0.12)
     _draw_paths(figure.add_subplot(grid[:, 0], projection="3d"), flight)
     distance = figure.add_subplot(grid[0, 1])
     distance.plot(flight.time, np.linalg.norm(flight.pos_w, axis=-1), linewidth=1.0)

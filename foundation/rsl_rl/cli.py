@@ -55,6 +55,7 @@ def flight_parser(prog: str, description: str | None, num_envs: int) -> argparse
     parser = argparse.ArgumentParser(
         prog=prog,
         description=description,
+        allow_abbrev=False,
         epilog="Settings of the environment follow the flags in Hydra's grammar: env.randomization.family=none",
     )
     add_common_flags(parser, default_task="distillation")
@@ -128,6 +129,7 @@ def _in_run(run: Path, name: str | None) -> Path:
     best = run / "best_model.pt"
     path = run / name if name else (numbered[-1] if numbered else best)
     if not path.is_file():
-        found = ", ".join(sorted(file.name for file in run.glob("*.pt"))) or "no checkpoint"
+        names = {file.name for file in run.glob("*.pt")} - {"training_state.pt"}
+        found = ", ".join(sorted(names)) or "no checkpoint"
         raise UsageError(f"there is no {path.name} in {run}; it holds {found}")
     return path

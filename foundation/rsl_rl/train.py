@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,11 @@ Flags take precedence over settings, settings over --params, --params over defau
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(
-        prog="train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="train",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     cli.add_common_flags(parser)
     parser.add_argument("--max_iterations", type=int, help="iterations; a continued run adds as many again")
@@ -84,15 +89,15 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
         params_dir = resume.parent / "params"
     networks = _teacher_network(teacher)
     env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
-    if hasattr(agent_cfg, "teacher"):
-        # A run that is continued holds its teacher.
-        path = None if teacher is None else str(teacher)
+    if teacher is not None:
+        path = str(teacher.resolve())
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=path)
+    _make_usd_path_absolute(env_cfg)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
     run_dir = _run_dir(agent_cfg)
     try:
-        runner = resolve(task.runner)(env, _runner_dict(agent_cfg), str(run_dir), args.device)
+        runner = resolve(task.runner)(env, _runner_dict(agent_cfg, resume), str(run_dir), args.device)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"agent: {error}") from error
     if resume is not None:
@@ -156,8 +161,20 @@ def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
     return None if saved is None or "actor" not in saved else {"teacher": saved["actor"]}
 
 
-def _runner_dict(agent_cfg: Any) -> dict[str, Any]:
+def _make_usd_path_absolute(env_cfg: Any) -> None:
+    """Let the saved parameters name the vehicle's file from any working directory."""
+    from foundation.sim.usd import CF2X
+
+    spawn = env_cfg.robot.spawn
+    if spawn.usd_path != CF2X:
+        spawn.usd_path = str(Path(spawn.usd_path).resolve())
+
+
+def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
     cfg = agent_cfg.to_dict()
+    if resume is not None and "teacher_checkpoint" in cfg["algorithm"]:
+        # The checkpoint holds the teacher, whatever became of the file that it came from.
+        cfg["algorithm"]["teacher_checkpoint"] = None
     if cfg["logger"] == "wandb":
         cfg["logger"] = {"class_name": "WandbLogWriter", "project_name": cfg["wandb_project"]}
     return cfg
@@ -168,6 +185,11 @@ def _require_wandb(logger: str) -> None:
         raise cli.UsageError(f"agent.logger must be tensorboard or wandb, got {logger!r}")
     if logger == "wandb" and importlib.util.find_spec("wandb") is None:
         raise cli.UsageError("--logger wandb needs W&B; install it with: pip install 'foundation-distill[wandb]'")
+    if logger == "wandb" and os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        if wandb.Settings().mode == "online" and not wandb.api.api_key:
+            raise cli.UsageError("--logger wandb has no credentials; run wandb login, or set WANDB_MODE=offline")
 
 
 def _seed(seed: int) -> None:

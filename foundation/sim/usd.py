@@ -99,8 +99,7 @@ def _open_stage(path: str) -> Usd.Stage:
     try:
         return Usd.Stage.Open(path)
     except Tf.ErrorException as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UsdVehicleError(path, f"a file that USD cannot open ({reason})") from error
+        raise UsdVehicleError(path, "a file that USD cannot open") from error
 
 
 def _parallel_axis(offset: np.ndarray) -> np.ndarray:

@@ -107,6 +107,9 @@ def test_a_student_checkpoint_continues_its_run(workspace, teacher_run, student_
     assert "Phase Iteration: 2/6 (Phase 2)" in out
     assert "Total buffer size: 400/1000000" in out  # 320 from before
     assert "SWITCHING" not in out
+    more = newest_run(workspace, "distillation")
+    agent = yaml.safe_load((more / "params" / "agent.yaml").read_text())
+    assert agent["algorithm"]["teacher_checkpoint"] == str(teacher_run / "best_model.pt")
     assert load_checkpoint(newest_run(workspace, "distillation") / "model_7.pt")["iter"] == 7
 
 
@@ -152,8 +155,10 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
             "expected one of point_ctrl, distillation; did you mean",
         ),
         (["--task", "distillation", "env.sim.dtt=1"], "unknown setting env.sim.dtt; did you mean env.sim.dt?"),
-        (["--task", "distillation", "--num_env", "x"], "argument --num_envs: invalid int value"),
+        (["--task", "distillation", "--num_envs", "x"], "argument --num_envs: invalid int value"),
         (["--task", "distillation", "--num_envs", "0"], "num_envs must be at least 1, got 0"),
+        (["--task", "distillation", "--max_iterations", "0"], "max_iterations must be at least 1, got 0"),
+        (["--task", "distillation", "--num_env", "4"], "unrecognized argument '--num_env'"),
         (["--task", "distillation", "--foo"], "unrecognized argument '--foo'"),
         (["--task", "distillation", "--checkpoint", "/no/model.pt"], "/no/model.pt does not exist"),
         (["--task", "distillation", "--resume"], "there are no runs under logs/rsl_rl/distillation"),
@@ -186,6 +191,15 @@ def test_wrong_kinds_of_checkpoints_are_refused(empty, capsys, teacher_run, stud
         capsys, "--task", "distillation", "--checkpoint", student, "--teacher", teacher
     )
     assert "drop --resume" in fails(capsys, "--task", "distillation", "--checkpoint", teacher, "--resume")
+    assert not (empty / "logs").exists()
+
+
+def test_wandb_without_credentials_is_refused_before_the_run(empty, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(empty / "netrc"))
+    error = fails(capsys, "--task", "point_ctrl", "--logger", "wandb")
+    assert "run wandb login, or set WANDB_MODE=offline" in error
     assert not (empty / "logs").exists()
 
 

@@ -46,8 +46,8 @@ def test_a_student_of_the_demos_length_flies_as_well_as_the_teacher(tmp_path, mo
             "--seed",
             str(seed),
             "--max_iterations",
-            "60",
-            "agent.algorithm.phase1_iterations=15",
+            "800",
+            "agent.algorithm.phase1_iterations=60",
         ]
     )
     run = newest_run(tmp_path, "distillation")

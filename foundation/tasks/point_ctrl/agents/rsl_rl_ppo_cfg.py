@@ -46,7 +46,7 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
         num_steps_per_env=100,
         max_iterations=1500,
         obs_groups={"student": ["student"], "teacher": ["teacher"]},
-        student=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.05)),
+        student=RslRlMLPModelCfg(hidden_dims=[128, 128], activation="tanh", distribution_cfg=_gaussian(0.05)),
         teacher=teacher_runner_cfg().actor,
         algorithm=RslRlDistillationAlgorithmCfg(
             num_learning_epochs=4,
