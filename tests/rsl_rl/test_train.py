@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -194,13 +195,20 @@ def test_wrong_kinds_of_checkpoints_are_refused(empty, capsys, teacher_run, stud
     assert not (empty / "logs").exists()
 
 
-def test_wandb_without_credentials_is_refused_before_the_run(empty, capsys, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "online")
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("NETRC", str(empty / "netrc"))
-    error = fails(capsys, "--task", "point_ctrl", "--logger", "wandb")
-    assert "run wandb login, or set WANDB_MODE=offline" in error
-    assert not (empty / "logs").exists()
+def test_wandb_without_credentials_is_refused_before_the_run(tmp_path):
+    # In a process of its own: W&B remembers the first mode that it saw.
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-m", "foundation.rsl_rl.main", "train", "--task", "point_ctrl", "--logger", "wandb"],
+        cwd=tmp_path,
+        env={**bare, "NETRC": str(tmp_path / "netrc"), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "run wandb login, or set WANDB_MODE=offline" in done.stderr
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_missing_wandb_gives_the_install_hint(empty, capsys, monkeypatch):
