@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.tasks.config import ConfigError
+from foundation.tasks.config import ConfigError, resolve
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,6 @@ def load_task(name: str) -> TaskSpec:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"unknown task {name!r}, expected one of {', '.join(TASKS)}{hint}")
     return TASKS[name]
-
-
-def resolve(entry_point: str) -> Any:
-    """Import and return what ``module:attribute`` names."""
-    module, _, attribute = entry_point.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def create_env(task: str, env_cfg: Any, device: str, seed: int) -> Any:

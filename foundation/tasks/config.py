@@ -22,6 +22,12 @@ class ConfigError(ValueError):
     """A setting is unknown or has a value that cannot work."""
 
 
+def resolve(entry_point: str) -> Any:
+    """Import and return what ``module:attribute`` names."""
+    module, _, attribute = entry_point.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def compose(
     task: TaskSpec,
     overrides: Sequence[str] = (),
@@ -43,7 +49,7 @@ def compose(
     Raises:
         ConfigError: If a setting is unknown or its value cannot work; names the nearest setting.
     """
-    tree = {name: OmegaConf.structured(_call(getattr(task, f"{name}_cfg"))) for name in ("env", "agent")}
+    tree = {name: OmegaConf.structured(resolve(getattr(task, f"{name}_cfg"))()) for name in ("env", "agent")}
     if params_dir is not None:
         tree = {name: _merge(node, _load(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
     if agent_updates:
@@ -70,11 +76,6 @@ def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     return OmegaConf.to_container(_load(path))  # pyright: ignore
-
-
-def _call(entry_point: str) -> Any:
-    module, _, attribute = entry_point.partition(":")
-    return getattr(importlib.import_module(module), attribute)()
 
 
 def _load(path: Path) -> DictConfig:
