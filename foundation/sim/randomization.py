@@ -25,13 +25,20 @@ class Cf2xFamilyCfg:
     """Half-width of the factors on the motor time constants, drawn separately for up and down."""
     force_std: float = 0.05
     """Standard deviation per axis of an episode's constant disturbance force, as a share of weight."""
+    min_thrust_to_weight: float = 1.3
+    """Vehicles with less are drawn again: they could hardly hover, let alone against a force."""
 
     def __post_init__(self) -> None:
-        """Check that every factor stays positive."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        """Check that every factor stays positive and every vehicle can hover."""
+        for name in ("mass", "inertia", "thrust", "tau", "force_std"):
+            value = getattr(self, name)
             if not 0.0 <= value < 1.0:
-                raise ValueError(f"Cf2xFamilyCfg.{field.name} must lie in [0, 1), got {value}")
+                raise ValueError(f"Cf2xFamilyCfg.{name} must lie in [0, 1), got {value}")
+        if not self.min_thrust_to_weight > 1.0:
+            raise ValueError(
+                "Cf2xFamilyCfg.min_thrust_to_weight must be above 1, or the vehicle cannot hover, "
+                f"got {self.min_thrust_to_weight}"
+            )
 
 
 @dataclass
@@ -74,30 +81,35 @@ def sample_none(nominal: QuadParams) -> QuadParams:
 
 
 def sample_cf2x(nominal: QuadParams, cfg: Cf2xFamilyCfg, count: int, rng: np.random.Generator) -> QuadParams:
-    """Draw ``count`` vehicles around ``nominal``.
+    """Draw ``count`` vehicles around ``nominal``; mass and thrust of too weak ones are drawn again.
 
     Raises:
-        ValueError: If the weakest vehicle of the family could not hover.
+        ValueError: If the nominal vehicle itself is too weak.
     """
-    weakest = nominal.thrust_to_weight[0] * (1.0 - cfg.thrust) / (1.0 + cfg.mass)
-    if weakest <= 1.0:
+    ratio = nominal.thrust_to_weight[0]
+    if ratio <= cfg.min_thrust_to_weight:
         raise ValueError(
-            f"family cf2x holds vehicles with thrust-to-weight {weakest:.2f}, which cannot hover; "
-            "narrow randomization.cf2x.mass or randomization.cf2x.thrust"
+            f"the nominal vehicle has thrust-to-weight {ratio:.2f}, family cf2x asks for more than "
+            f"{cfg.min_thrust_to_weight}; take a stronger vehicle or lower randomization.cf2x.min_thrust_to_weight"
         )
 
-    def factor(half_width: float) -> np.ndarray:
-        return rng.uniform(1.0 - half_width, 1.0 + half_width, count)
+    def factor(half_width: float, size: int = count) -> np.ndarray:
+        return rng.uniform(1.0 - half_width, 1.0 + half_width, size)
 
     base = nominal[np.zeros(count, dtype=int)]
-    mass = base.mass * factor(cfg.mass)
+    mass, inertia, thrust = factor(cfg.mass), factor(cfg.inertia), factor(cfg.thrust)
+    tau_up, tau_down = factor(cfg.tau), factor(cfg.tau)
+    # At least a quarter of all draws is stronger than the nominal vehicle, so this ends.
+    while (weak := ratio * thrust / mass < cfg.min_thrust_to_weight).any():
+        mass[weak], thrust[weak] = factor(cfg.mass, weak.sum()), factor(cfg.thrust, weak.sum())
+    mass = base.mass * mass
     return replace(
         base,
         mass=mass,
-        inertia=base.inertia * factor(cfg.inertia)[:, None, None],
-        thrust_curve=base.thrust_curve * factor(cfg.thrust)[:, None],
-        tau_up=base.tau_up * factor(cfg.tau),
-        tau_down=base.tau_down * factor(cfg.tau),
+        inertia=base.inertia * inertia[:, None, None],
+        thrust_curve=base.thrust_curve * thrust[:, None],
+        tau_up=base.tau_up * tau_up,
+        tau_down=base.tau_down * tau_down,
         force_std=cfg.force_std * mass * GRAVITY,
     )
 

@@ -175,7 +175,7 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
         ),
         (["--task", "distillation", "--seed", "-1"], "seed must be at least 0, got -1"),
         (["--task", "point_ctrl", "env.init.rotor=[0.8]"], "expected 2 values, got 1"),
-        (["--task", "point_ctrl", "env.randomization.cf2x.thrust=0.7"], "which cannot hover"),
+        (["--task", "point_ctrl", "env.randomization.cf2x.min_thrust_to_weight=3"], "asks for more than 3.0"),
         (["--task", "distillation", "agent.logger=neptune"], "agent.logger must be tensorboard or wandb"),
     ],
 )

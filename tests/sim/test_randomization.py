@@ -74,9 +74,26 @@ def test_the_same_generator_state_gives_the_same_vehicles(nominal):
     assert (first.mass != other.mass).all()
 
 
-def test_a_family_with_vehicles_too_weak_to_hover_is_refused(nominal, rng):
-    with pytest.raises(ValueError, match=r"thrust-to-weight 0\.81, which cannot hover; narrow"):
-        sample_cf2x(nominal, Cf2xFamilyCfg(mass=0.6, thrust=0.5), 10, rng)
+def test_vehicles_too_weak_are_drawn_again_and_nothing_else_changes(nominal, rng):
+    ratio = nominal.thrust_to_weight[0]
+    family = sample_cf2x(nominal, Cf2xFamilyCfg(mass=0.5, thrust=0.5, min_thrust_to_weight=1.5), COUNT, rng)
+    assert family.thrust_to_weight.min() >= 1.5
+    # The oracle: rejection in one go. Two means of COUNT draws differ by less than four standard errors.
+    factors = np.random.default_rng(1).uniform(0.5, 1.5, (2, 4 * COUNT))
+    kept = (ratio * factors[1] / factors[0])[ratio * factors[1] / factors[0] >= 1.5]
+    assert len(kept) < 4 * COUNT
+    error = kept.std() * np.sqrt(1 / COUNT + 1 / len(kept))
+    assert abs(family.thrust_to_weight.mean() - kept.mean()) < 4 * error
+    strong = sample_cf2x(nominal, Cf2xFamilyCfg(), 10, np.random.default_rng(3))
+    bounded = sample_cf2x(nominal, Cf2xFamilyCfg(min_thrust_to_weight=1.1), 10, np.random.default_rng(3))
+    assert (strong.mass == bounded.mass).all()
+
+
+def test_a_nominal_vehicle_too_weak_for_its_family_is_refused(nominal, rng):
+    with pytest.raises(ValueError, match=r"has thrust-to-weight 2\.\d+, family cf2x asks for more than 3\.0; take"):
+        sample_cf2x(nominal, Cf2xFamilyCfg(min_thrust_to_weight=3.0), 10, rng)
+    with pytest.raises(ValueError, match=r"min_thrust_to_weight must be above 1, .* got 0\.9"):
+        Cf2xFamilyCfg(min_thrust_to_weight=0.9)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])
