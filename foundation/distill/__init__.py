@@ -11,23 +11,25 @@ from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.cfg import (
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
-    RslRlMLPModelCfg,
+    RslRlModelCfg,
     RslRlOnPolicyRunnerCfg,
     RslRlPpoAlgorithmCfg,
 )
 from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.options import DaggerOptions
 from foundation.distill.runner import DaggerRunner, PpoRunner
-from foundation.distill.schedule import TwoStageSchedule
+from foundation.distill.schedule import TeacherSchedule
 
 __all__ = [
     "AggregatedBuffer",
     "DaggerDistillation",
+    "DaggerOptions",
     "DaggerRunner",
     "PpoRunner",
     "RslRlDistillationAlgorithmCfg",
     "RslRlDistillationRunnerCfg",
-    "RslRlMLPModelCfg",
+    "RslRlModelCfg",
     "RslRlOnPolicyRunnerCfg",
     "RslRlPpoAlgorithmCfg",
-    "TwoStageSchedule",
+    "TeacherSchedule",
 ]

@@ -1,32 +1,62 @@
-"""The aggregated history: every transition of every rollout, bounded, oldest dropped first."""
+"""The aggregated history: rows of every rollout, bounded, and mini-batches drawn from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 
+from foundation.distill.eviction import EVICTIONS, Fifo, make_eviction
+from foundation.distill.observations import tensors_of
+from foundation.distill.sampling import SAMPLERS, make_sampler
+from foundation.distill.storage import ColumnStorage, Index, MappedStorage
+
 INITIAL_CAPACITY = 100_000
-"""Transitions that a new buffer has room for."""
+"""Transitions that a new history has room for."""
+SLOT = "slot"
+"""Field of a mini-batch that tells which slots its rows came from."""
 
 
 class AggregatedBuffer:
-    """A ring of transitions that grows up to a maximum, and mini-batches drawn from it.
+    """Rows in slots, growing up to a maximum; a row is a transition, or a window of them.
 
-    Mini-batches are drawn *without replacement*: a pass visits every stored transition exactly once, in
-    random order. A pass may be interrupted and continued, also after new transitions arrived: those join
-    the pass under way. So over time every stored transition is visited equally often.
+    A row's fields are up to the caller, except that eviction ``balanced`` reads ``phase`` and that ``trained``,
+    where there is one, marks the transitions of a window that count.
     """
 
-    def __init__(self, example: TensorDict, max_size: int, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        example: TensorDict,
+        max_size: int,
+        device: torch.device | str,
+        *,
+        eviction: str = "fifo",
+        phase_floor: float | None = None,
+        sampling: str = "passes",
+        recency_half_life: float | None = None,
+        priority_exponent: float | None = None,
+        kept_on: torch.device | str | None = None,
+        folder: Path | None = None,
+        initial_capacity: int = INITIAL_CAPACITY,
+    ) -> None:
         """Allocate the initial capacity, or the maximum if that is less.
 
         Args:
-            example: One batch of transitions, shape (B,), that gives the fields' shapes and dtypes.
-            max_size: Largest number of transitions to keep.
-            device: Where to keep them.
+            example: One batch of rows, shape (B,), that gives the fields' shapes and dtypes.
+            max_size: Largest number of rows to keep.
+            device: Where mini-batches are wanted.
+            eviction: ``fifo``, ``reservoir`` or ``balanced``; see :mod:`foundation.distill.eviction`.
+            phase_floor: Share of the rows that ``balanced`` keeps for each phase.
+            sampling: ``passes``, ``uniform``, ``recency`` or ``loss``; see :mod:`foundation.distill.sampling`.
+            recency_half_life: Rollouts after which ``recency`` draws a row half as often.
+            priority_exponent: Exponent of the loss in ``loss``.
+            kept_on: Device that rows are kept on; None keeps them on ``device``.
+            folder: Folder for files that hold the rows instead of memory.
+            initial_capacity: Rows that the new buffer has room for.
 
         Raises:
             ValueError: If ``max_size`` is not positive.
@@ -35,148 +65,148 @@ class AggregatedBuffer:
             raise ValueError(f"max_buffer_size must be at least 1, got {max_size}")
         self.max_size = max_size
         self.device = torch.device(device)
-        self._data = {
-            name: torch.empty(0, *value.shape[1:], dtype=value.dtype, device=self.device)
-            for name, value in example.items()
-        }
-        self._visited = torch.empty(0, dtype=torch.bool, device=self.device)
+        columns = tensors_of(example)
+        home = torch.device("cpu") if folder is not None else torch.device(kept_on or device)
+        if folder is not None:
+            self.storage: ColumnStorage = MappedStorage(columns, max_size, folder, self.device)
+        else:
+            self.storage = ColumnStorage(columns, max_size, home, self.device)
+        self.eviction = make_eviction(eviction, max_size, phase_floor, home)
+        self.sampler = make_sampler(sampling, max_size, home, recency_half_life, priority_exponent)
+        self._initial_capacity = initial_capacity
+        self.capacity = 0
         self._size = 0
-        self._next = 0
         self._grow(self.capacity_for(0))
 
     def __len__(self) -> int:
-        """Return the number of stored transitions."""
+        """Return the number of stored rows."""
         return self._size
 
-    def __getitem__(self, index: torch.Tensor | slice) -> TensorDict:
-        """Return the transitions in the given slots as new tensors."""
-        batch = {name: values[: self._size][index] for name, values in self._data.items()}
-        return TensorDict(batch, batch_size=[len(next(iter(batch.values())))], device=self.device)
+    def __getitem__(self, index: Index) -> TensorDict:
+        """Return the rows in the given slots as new tensors."""
+        if isinstance(index, slice):
+            index = slice(*index.indices(self._size))
+        rows = self.storage.read(index)
+        return TensorDict(rows, batch_size=[len(next(iter(rows.values())))], device=self.device)
 
-    @property
-    def capacity(self) -> int:
-        """Number of transitions that memory is allocated for."""
-        return len(self._visited)
-
-    @property
-    def bytes_per_transition(self) -> int:
-        """Memory of one transition [bytes]."""
-        return transition_bytes(self._data)
+    def num_transitions(self) -> int:
+        """Return the number of stored transitions that are trained on."""
+        trained = self.storage.columns.get("trained")
+        return self._size if trained is None else int(trained[: self._size].sum())
 
     def capacity_for(self, size: int) -> int:
-        """Return the capacity that the buffer has once it has been asked to hold ``size`` transitions."""
-        capacity = max(self.capacity, min(INITIAL_CAPACITY, self.max_size))
+        """Return the capacity that the buffer has once it has been asked to hold ``size`` rows."""
+        capacity = max(self.capacity, min(self._initial_capacity, self.max_size))
         while capacity < min(size, self.max_size):
             capacity = min(2 * capacity, self.max_size)
         return capacity
 
-    def append(self, transitions: TensorDict) -> None:
-        """Add transitions, growing if there is room to grow and dropping the oldest if not.
+    def append(self, rows: TensorDict) -> None:
+        """Add the rows of one rollout, growing while there is room and evicting when there is none.
 
         Args:
-            transitions: A batch of the example's fields, oldest first, shape (B,).
+            rows: A batch of the example's fields, oldest first, shape (B,).
 
         Raises:
             ValueError: If the batch alone exceeds the maximum size.
         """
-        count = transitions.batch_size[0]
+        count = rows.batch_size[0]
         if count > self.max_size:
             raise ValueError(f"max_buffer_size must be at least one rollout ({count}), got {self.max_size}")
-        # Growing comes before the ring first wraps, so the stored order stays oldest first.
+        self.sampler.begin_append()
         self._grow(self.capacity_for(self._size + count))
-        for start, stop, slot in self._ring_slices(count):
-            for name, values in self._data.items():
-                values[slot : slot + stop - start].copy_(transitions[name][start:stop])
-            self._visited[slot : slot + stop - start] = False
-        self._next = (self._next + count) % self.capacity
-        self._size = min(self._size + count, self.capacity)
+        phases = self._phases(rows)
+        fill = min(count, self.capacity - self._size)
+        if fill:
+            self._write(rows, slice(0, fill), slice(self._size, self._size + fill))
+            self.eviction.fill(self._size, phases[:fill])
+            self._size += fill
+        if fill < count:
+            rest = rows[fill:]
+            for source, slots in self.eviction.replace(phases[fill:], self._size):
+                self._write(rest, source, slots)
 
     def num_mini_batches(self, mini_batch_size: int) -> int:
-        """Return how many mini-batches a whole pass takes."""
+        """Return how many mini-batches hold as many rows as are stored."""
         return -(-self._size // mini_batch_size)
 
     def mini_batches(self, mini_batch_size: int, count: int) -> Iterator[TensorDict]:
-        """Yield ``count`` mini-batches, continuing the pass under way and beginning new ones as needed.
-
-        The last mini-batch of a pass holds what is left, down to one transition.
+        """Yield ``count`` mini-batches of rows, each with its slots as field :data:`SLOT`.
 
         Raises:
             ValueError: If nothing is stored.
         """
         if self._size == 0:
             raise ValueError("mini-batches were asked of an empty history")
-        while count > 0:
-            left = (~self._visited[: self._size]).nonzero()[:, 0]
-            order = left[torch.randperm(len(left), device=self.device)[: count * mini_batch_size]]
-            # A finished pass gives way to the next at once, so that new transitions join one not begun.
-            self._visited[order] = True
-            if len(order) == len(left):
-                self._visited[: self._size] = False
-            for slots in order.split(mini_batch_size):
-                yield self[slots]
-                count -= 1
+        for slots in self.sampler.draw(self._size, mini_batch_size, count):
+            batch = self[slots]
+            batch[SLOT] = slots.to(self.device)
+            yield batch
 
-    def state_dict(self) -> dict:
-        """Return the stored transitions, in slots' order, and what the next draw reads, in host memory."""
+    def record_loss(self, batch: TensorDict, losses: torch.Tensor) -> None:
+        """Tell the losses (B,) of a mini-batch's rows, which sampling ``loss`` reads."""
+        self.sampler.record_loss(batch[SLOT].to(self.sampler.device), losses)
 
-        def stored(values: torch.Tensor) -> torch.Tensor:
-            return values[: self._size].to("cpu", copy=True)
+    def overwrite(self, slots: torch.Tensor, fields: Mapping[str, torch.Tensor]) -> None:
+        """Overwrite some fields of the rows in some slots, as when another teacher labels them."""
+        for name, values in fields.items():
+            column = self.storage.columns[name]
+            column[slots.to(column.device)] = values.to(column.device)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stored rows, in slots' order, and what the next draw and eviction read, in host memory."""
         return {
-            "data": {name: stored(values) for name, values in self._data.items()},
-            "visited": stored(self._visited),
-            "next": self._next,
+            "size": self._size,
             "capacity": self.capacity,
+            "data": self.storage.state(self._size),
+            "sampler": self.sampler.state_dict(self._size),
+            "eviction": self.eviction.state_dict(),
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the contents by a saved state.
 
         Raises:
-            ValueError: If the state has other fields, or more transitions than this buffer may hold.
+            ValueError: If the state has other fields, or does not fit this buffer's size.
         """
-        size = len(state["visited"])
-        if size > self.max_size or state["capacity"] > self.max_size:
+        size, capacity = state["size"], state["capacity"]
+        if capacity > self.max_size:
             raise ValueError(
-                f"the saved history has capacity {state['capacity']}, more than max_buffer_size={self.max_size}; "
-                f"set max_buffer_size to at least {state['capacity']}"
+                f"the saved history has capacity {capacity}, more than max_buffer_size={self.max_size}; "
+                f"set max_buffer_size to at least {capacity}"
             )
-        for name, values in self._data.items():
-            saved = state["data"].get(name)
-            if saved is None or saved.shape[1:] != values.shape[1:] or saved.dtype != values.dtype:
-                raise ValueError(f"the saved history does not fit: field {name!r} differs")
-        self._grow(state["capacity"])
-        # A full ring of another capacity is unrolled, oldest first, so that it can go on growing.
-        unroll = state["next"] if size == state["capacity"] != self.capacity else 0
-        self._size, self._next = size, (size if unroll else state["next"]) % self.capacity
-        for name, values in self._data.items():
-            values[:size].copy_(state["data"][name].roll(-unroll, 0))
-        self._visited[:size].copy_(state["visited"].roll(-unroll, 0))
+        continues = size == capacity < self.max_size
+        if continues and not isinstance(self.eviction, Fifo):
+            raise ValueError(
+                f"a full history of {size} rows cannot go on in one of {self.max_size} with this eviction; "
+                "keep max_buffer_size"
+            )
+        # A full ring that may go on growing is unrolled, oldest first.
+        unroll = state["eviction"].get("oldest", 0) if continues else 0
+        self._grow(capacity)
+        self.storage.load_state(state["data"], size, unroll)
+        self.sampler.load_state_dict(state["sampler"], size, unroll)
+        self.eviction.load_state_dict({"oldest": 0} if continues else state["eviction"])
+        self._size = size
+
+    def _phases(self, rows: TensorDict) -> torch.Tensor:
+        """Return each row's phase; a window has that of its first step."""
+        device = self.sampler.device
+        if "phase" not in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
+            return torch.zeros(rows.batch_size[0], dtype=torch.uint8, device=device)
+        return rows["phase"].flatten(1)[:, 0].to(device) if rows["phase"].ndim > 1 else rows["phase"].to(device)
+
+    def _write(self, rows: TensorDict, source: Index, slots: Index) -> None:
+        self.storage.write(slots, {name: rows[name][source] for name in self.storage.columns})
+        self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:
-        if capacity <= self.capacity:
-            return
-        # Tensors created in inference mode could not be trained on.
-        with torch.inference_mode(False):
-            for name, values in self._data.items():
-                self._data[name] = _resized(values, capacity, self._size)
-            self._visited = _resized(self._visited, capacity, self._size)
-        self._next = self._size
-
-    def _ring_slices(self, count: int) -> list[tuple[int, int, int]]:
-        """Return (start, stop, slot): where each stretch of a batch goes, split at the ring's end."""
-        first = min(count, self.capacity - self._next)
-        slices = [(0, first, self._next), (first, count, 0)]
-        return [piece for piece in slices if piece[0] < piece[1]]
+        if capacity > self.capacity:
+            self.storage.reserve(capacity, self._size)
+            self.capacity = capacity
 
 
-def transition_bytes(fields: dict[str, Any]) -> int:
-    """Return the memory that one transition with tensors like ``fields`` takes in a buffer [bytes]."""
-    visited = 1
-    return visited + sum(value.new_empty(1, *value.shape[1:]).nbytes for value in fields.values())
-
-
-def _resized(values: torch.Tensor, capacity: int, size: int) -> torch.Tensor:
-    out = torch.empty(capacity, *values.shape[1:], dtype=values.dtype, device=values.device)
-    out[:size].copy_(values[:size])
-    return out
+def row_bytes(fields: Mapping[str, torch.Tensor], eviction: str = "fifo", sampling: str = "passes") -> int:
+    """Return the memory of one row with tensors like ``fields`` and of its bookkeeping [bytes]."""
+    values = sum(math.prod(value.shape[1:]) * value.element_size() for value in fields.values())
+    return values + SAMPLERS[sampling].note_bytes() + EVICTIONS[eviction].bytes_per_row

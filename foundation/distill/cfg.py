@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foundation.distill.options import DaggerOptions
+
 
 @dataclass
-class RslRlMLPModelCfg:
-    """A feed-forward model of rsl_rl."""
+class RslRlModelCfg:
+    """A model of rsl_rl: feed-forward, recurrent or convolutional."""
 
     class_name: str = "MLPModel"
-    """rsl_rl model class."""
+    """rsl_rl model class: ``MLPModel``, ``RNNModel``, ``CNNModel``, or another as ``module:Class``."""
     hidden_dims: list[int] = field(default_factory=lambda: [128, 128])
     """Widths of the hidden layers."""
     activation: str = "elu"
@@ -20,6 +22,43 @@ class RslRlMLPModelCfg:
     """Whether to normalise observations by their running mean and standard deviation."""
     distribution_cfg: dict[str, Any] | None = None
     """Action distribution; None makes a deterministic model, as a critic is."""
+    rnn_type: str | None = None
+    """``gru`` or ``lstm``, of an ``RNNModel``; None is rsl_rl's default."""
+    rnn_hidden_dim: int | None = None
+    """Width of the hidden state of an ``RNNModel``; None is rsl_rl's default."""
+    rnn_num_layers: int | None = None
+    """Recurrent layers of an ``RNNModel``; None is rsl_rl's default."""
+    cnn_cfg: dict[str, Any] | None = None
+    """Convolutions of a ``CNNModel``."""
+
+    def __post_init__(self) -> None:
+        """Check that what is set belongs to the class."""
+        for name, owner in _OWNERS.items():
+            if getattr(self, name) is not None and self.class_name in _CLASSES and self.class_name != owner:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} has no effect on class_name={self.class_name}; "
+                    f"set class_name={owner}"
+                )
+        if self.rnn_type not in (None, "gru", "lstm"):
+            raise ValueError(f"rnn_type must be gru or lstm, got {self.rnn_type!r}")
+        for name in ("rnn_hidden_dim", "rnn_num_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+_CLASSES = ("MLPModel", "RNNModel", "CNNModel")
+_OWNERS = {
+    "rnn_type": "RNNModel",
+    "rnn_hidden_dim": "RNNModel",
+    "rnn_num_layers": "RNNModel",
+    "cnn_cfg": "CNNModel",
+}
+
+
+def model_kwargs(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's configuration without what is left to rsl_rl: only one class knows each such setting."""
+    return {name: value for name, value in cfg.items() if not (name in _OWNERS and value is None)}
 
 
 @dataclass
@@ -57,39 +96,15 @@ class RslRlPpoAlgorithmCfg:
 
 
 @dataclass
-class RslRlDistillationAlgorithmCfg:
+class RslRlDistillationAlgorithmCfg(DaggerOptions):
     """:class:`foundation.distill.DaggerDistillation`."""
 
-    num_learning_epochs: int = 4
-    """Passes per iteration, over the history with DAgger, over the newest rollout without."""
-    learning_rate: float = 1e-3
-    """Step size of the optimiser."""
-    max_grad_norm: float | None = 1.0
-    """Largest norm of a gradient; None does not clip."""
-    gradient_length: int = 15
-    """Steps between gradient steps of rsl_rl's own update, which runs where DAgger is off."""
     class_name: str = "foundation.distill:DaggerDistillation"
     """Algorithm class."""
-    use_two_stage_training: bool = True
-    """Whether the teacher drives the first ``phase1_iterations`` iterations."""
-    phase1_iterations: int = 500
-    """Iterations that the teacher drives."""
-    use_dagger: bool = True
-    """Whether to train on the aggregated history rather than on the newest rollout."""
-    max_buffer_size: int = 1_000_000
-    """Largest size of the history [transitions]."""
-    num_mini_batches: int | None = None
-    """Mini-batches per pass over the history; excludes ``mini_batch_size``."""
-    mini_batch_size: int | None = None
-    """Transitions per mini-batch; with neither of the two, 2048."""
-    max_updates_per_iteration: int | None = None
-    """Largest number of gradient steps per iteration; a pass that it cuts short goes on in the next one."""
-    loss_type: str = "mse"
-    """``mse`` or ``huber``."""
+    learning_rate: float = 1e-3
+    """Step size of the optimiser."""
     optimizer: str = "adam"
     """``adam``, ``adamw``, ``sgd`` or ``rmsprop``."""
-    teacher_checkpoint: str | None = None
-    """Checkpoint of the teacher; None if the runner loads it."""
     rnd_cfg: dict[str, Any] | None = None
     """Must stay None; rsl_rl 5.4 needs the key."""
 
@@ -123,7 +138,11 @@ class _RunnerCfg:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the nested dictionary that an rsl_rl runner takes."""
-        return asdict(self)
+        cfg = asdict(self)
+        for name in ("actor", "critic", "student", "teacher"):
+            if name in cfg:
+                cfg[name] = model_kwargs(cfg[name])
+        return cfg
 
 
 @dataclass
@@ -132,9 +151,9 @@ class RslRlOnPolicyRunnerCfg(_RunnerCfg):
 
     obs_groups: dict[str, list[str]] = field(default_factory=dict)
     """Observation groups of the actor and the critic."""
-    actor: RslRlMLPModelCfg = field(default_factory=RslRlMLPModelCfg)
+    actor: RslRlModelCfg = field(default_factory=RslRlModelCfg)
     """The policy."""
-    critic: RslRlMLPModelCfg = field(default_factory=RslRlMLPModelCfg)
+    critic: RslRlModelCfg = field(default_factory=RslRlModelCfg)
     """The value function."""
     algorithm: RslRlPpoAlgorithmCfg = field(default_factory=RslRlPpoAlgorithmCfg)
     """PPO."""
@@ -159,9 +178,9 @@ class RslRlDistillationRunnerCfg(_RunnerCfg):
 
     obs_groups: dict[str, list[str]] = field(default_factory=dict)
     """Observation groups of the student and the teacher."""
-    student: RslRlMLPModelCfg = field(default_factory=RslRlMLPModelCfg)
+    student: RslRlModelCfg = field(default_factory=RslRlModelCfg)
     """The policy to train."""
-    teacher: RslRlMLPModelCfg = field(default_factory=RslRlMLPModelCfg)
+    teacher: RslRlModelCfg = field(default_factory=RslRlModelCfg)
     """The policy to imitate; must match the teacher's checkpoint."""
     algorithm: RslRlDistillationAlgorithmCfg = field(default_factory=RslRlDistillationAlgorithmCfg)
     """Distillation."""

@@ -91,3 +91,14 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what:
 
 def _layer_shapes(weights: dict[str, torch.Tensor]) -> str:
     return ", ".join("x".join(map(str, value.shape)) for name, value in weights.items() if name.endswith("weight"))
+
+
+def moved(state: Any, device: torch.device | str) -> Any:
+    """Return a copy of nested containers with their tensors on another device."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to(device, copy=True)
+    if isinstance(state, dict):
+        return {key: moved(value, device) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(moved(value, device) for value in state)
+    return state

@@ -1,10 +1,9 @@
-"""DAgger with a true aggregated history, and two-stage training, as an rsl_rl algorithm."""
+"""DAgger with a true aggregated history, and schedules of who drives, as an rsl_rl algorithm."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Iterator
+import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,125 +13,97 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import nn
 
-from foundation.distill.buffer import AggregatedBuffer, transition_bytes
-from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights
-from foundation.distill.memory import check_fits
-from foundation.distill.schedule import TEACHER_PHASE, TwoStageSchedule
+from foundation.distill.aggregation import Aggregation
+from foundation.distill.buffer import AggregatedBuffer
+from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights, moved
+from foundation.distill.losses import elementwise, weights_per_action
+from foundation.distill.observations import accept_byte_images
+from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
+from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver, TeacherSchedule
+from foundation.distill.teachers import TeacherEnsemble, teachers_in
 
-DEFAULT_MINI_BATCH_SIZE = 2048
 _STATE_VERSION = 1
 
 
 class DaggerDistillation(Distillation):
-    """rsl_rl's ``Distillation`` with an aggregated history and a phase driven by the teacher.
+    """rsl_rl's ``Distillation`` with an aggregated history and a teacher that takes part in driving.
 
     Works under rsl_rl's own ``DistillationRunner``. With ``use_dagger`` the student is trained on every
-    transition of every rollout so far, in shuffled mini-batches; without it, rsl_rl's own update trains it
-    on the newest rollout. With ``use_two_stage_training`` the teacher drives the environment during the
-    first ``phase1_iterations`` iterations. With both off this is rsl_rl's ``Distillation``, bit for bit.
+    transition of every rollout so far, in shuffled mini-batches, a recurrent one on windows of consecutive steps;
+    without it, rsl_rl's own update trains it on the newest rollout. ``teacher_schedule`` says who drives, by
+    default the teacher during the first ``phase1_iterations`` iterations. With ``use_dagger`` and
+    ``use_two_stage_training`` off this is rsl_rl's ``Distillation``, bit for bit, except that a recurrent teacher
+    keeps its hidden state from one iteration to the next.
 
     Reference: Ross, Gordon and Bagnell, "A reduction of imitation learning and structured prediction to
     no-regret online learning", AISTATS 2011.
     """
 
-    def __init__(
-        self,
-        student: MLPModel,
-        teacher: MLPModel,
-        storage: RolloutStorage,
-        *,
-        num_learning_epochs: int = 4,
-        gradient_length: int = 15,
-        max_grad_norm: float | None = 1.0,
-        use_two_stage_training: bool = True,
-        phase1_iterations: int = 500,
-        use_dagger: bool = True,
-        max_buffer_size: int = 1_000_000,
-        num_mini_batches: int | None = None,
-        mini_batch_size: int | None = None,
-        max_updates_per_iteration: int | None = None,
-        teacher_checkpoint: str | None = None,
-        **stock_options: Any,
-    ) -> None:
+    def __init__(self, student: MLPModel, teacher: MLPModel, storage: RolloutStorage, **options: Any) -> None:
         """Set up models, history and schedule.
 
         Args:
             student: The policy to train.
             teacher: The policy to imitate.
             storage: Storage of one rollout.
-            num_learning_epochs: Passes per iteration, over the history with DAgger, over the newest rollout
-                without.
-            gradient_length: Steps between gradient steps of rsl_rl's own update, which runs without DAgger.
-            max_grad_norm: Largest norm of a gradient; None does not clip.
-            use_two_stage_training: Whether the teacher drives the first iterations.
-            phase1_iterations: Number of iterations that the teacher drives.
-            use_dagger: Whether to train on the aggregated history.
-            max_buffer_size: Largest size of the history [transitions].
-            num_mini_batches: Mini-batches per pass over the history; excludes ``mini_batch_size``.
-            mini_batch_size: Transitions per mini-batch; with neither of the two, 2048.
-            max_updates_per_iteration: Largest number of gradient steps per iteration. A pass that it cuts
-                short goes on in the next iteration, so every transition is visited equally often over time.
-            teacher_checkpoint: Checkpoint of the teacher (a PPO run's, or a distillation run's); None if the
-                runner loads it.
-            **stock_options: Options of rsl_rl's ``Distillation``: ``learning_rate``, ``loss_type``,
-                ``optimizer``, ``device``, ``multi_gpu_cfg`` and others of the installed version.
+            **options: The fields of :class:`~foundation.distill.DaggerOptions`, and those of rsl_rl's
+                ``Distillation``: ``learning_rate``, ``optimizer``, ``device``, ``multi_gpu_cfg`` and others of
+                the installed version.
 
         Raises:
             TypeError: If an option is unknown.
-            ValueError: If an option's value cannot work; the message names the limit.
+            ValueError: If an option's value cannot work or take effect; the message names the limit.
             CheckpointError: If the teacher's checkpoint cannot be used.
         """
-        _reject_unknown(stock_options)
-        for name, value in (("use_dagger", use_dagger), ("use_two_stage_training", use_two_stage_training)):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {value!r}")
-        if not isinstance(phase1_iterations, int):
-            raise TypeError(f"phase1_iterations must be a whole number, got {phase1_iterations!r}")
-        for name, value in (
-            ("num_learning_epochs", num_learning_epochs),
-            ("gradient_length", gradient_length),
-            ("num_mini_batches", num_mini_batches),
-            ("mini_batch_size", mini_batch_size),
-            ("max_updates_per_iteration", max_updates_per_iteration),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if num_mini_batches is not None and mini_batch_size is not None:
-            raise ValueError(
-                f"num_mini_batches={num_mini_batches} and mini_batch_size={mini_batch_size} exclude each other; "
-                "set one of them"
-            )
-        rollout_steps = storage.num_transitions_per_env
-        if not use_dagger and gradient_length > num_learning_epochs * rollout_steps:
+        reject_unknown(options)
+        own = DaggerOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
+        stock_options = {name: value for name, value in options.items() if name not in OPTION_NAMES}
+        steps = storage.num_transitions_per_env
+        if not own.use_dagger and own.gradient_length > own.num_learning_epochs * steps:
             raise ValueError(
                 f"gradient_length must be at most num_learning_epochs * num_steps_per_env "
-                f"({num_learning_epochs * rollout_steps}), or no gradient step is ever made; got {gradient_length}"
+                f"({own.num_learning_epochs * steps}), or no gradient step is ever made; got {own.gradient_length}"
             )
-        # rsl_rl's update is not used with DAgger: keep its warning about left-over steps silent.
-        stock_length = 1 if use_dagger else gradient_length
         super().__init__(
             student,
             teacher,
             storage,
-            num_learning_epochs=num_learning_epochs,
-            gradient_length=stock_length,
-            max_grad_norm=max_grad_norm,
+            num_learning_epochs=own.num_learning_epochs,
+            # rsl_rl's update is not used with DAgger: keep its warning about left-over steps silent.
+            gradient_length=1 if own.use_dagger else own.gradient_length,
+            max_grad_norm=own.max_grad_norm,
+            loss_type="mse" if own.loss_type == "kl" else own.loss_type,
             **stock_options,
         )
-        self.gradient_length = gradient_length
-        self.schedule = TwoStageSchedule(phase1_iterations if use_two_stage_training else 0)
-        self.use_dagger = use_dagger
-        self.num_mini_batches = num_mini_batches
-        self.mini_batch_size = mini_batch_size
-        self.max_updates_per_iteration = max_updates_per_iteration
-        self.rollout_size = rollout_steps * storage.num_envs
-        self.history: AggregatedBuffer | None = None
-        if use_dagger:
-            self._create_history(max_buffer_size)
-        elif num_mini_batches or mini_batch_size or max_updates_per_iteration:
-            self._say("use_dagger is off: num_mini_batches, mini_batch_size and max_updates_per_iteration unused")
-        if teacher_checkpoint is not None:
-            self._load_teacher(teacher_checkpoint)
+        self.options = own
+        self.gradient_length = own.gradient_length
+        self.base_learning_rate = self.learning_rate
+        self.rollout_size = steps * storage.num_envs
+        self._set_up_teachers(own.teacher_checkpoint)
+        for model in (self._raw_student, *self._teachers()):
+            accept_byte_images(model, storage.observations[0])
+        self.schedule = TeacherSchedule(
+            own.teacher_schedule,
+            own.phase1_iterations if own.use_two_stage_training else 0,
+            1.0 if own.teacher_decay is None else own.teacher_decay,
+            own.teacher_fraction or 0.0,
+        )
+        self.driver = Driver(
+            self.schedule,
+            storage.num_envs,
+            self.device,
+            own.teacher_mixing or "episode",
+            own.disagreement_threshold,
+        )
+        self.last_teacher_fraction = math.nan
+        self._phases = torch.zeros(steps, storage.num_envs, dtype=torch.uint8, device=self.device)
+        self.aggregation: Aggregation | None = None
+        if own.use_dagger:
+            self.aggregation = Aggregation(own, self._raw_student, self._raw_teacher, storage, self._say)
+        else:
+            self._set_up_stock_loss()
+        # Read by the logger when an iteration ends, so they may be written until then.
+        self._history_metrics = {name: torch.zeros(1) for name in ("buffer_size", "buffer_capacity")}
 
     @property
     def iteration(self) -> int:
@@ -141,27 +112,43 @@ class DaggerDistillation(Distillation):
 
     @property
     def phase(self) -> int:
-        """Phase of the iteration under way: 1, the teacher drives, or 2, the student drives."""
+        """Phase of the iteration under way: 1, only the teacher drives, or 2, the student takes part."""
         return self.schedule.phase(self.iteration)
 
+    @property
+    def history(self) -> AggregatedBuffer | None:
+        """The aggregated history; None without DAgger."""
+        return None if self.aggregation is None else self.aggregation.buffer
+
     def act(self, obs: TensorDict) -> torch.Tensor:
-        """Compute both policies' actions and return those of the one that drives, shape (N, A)."""
-        if self.storage.step == 0 and self.schedule.switches_at(self.iteration):
+        """Compute both policies' actions and return those that drive, shape (N, A)."""
+        step = self.storage.step
+        if step == 0 and self.schedule.switches_at(self.iteration):
             self._announce_switch()
+        self._assign_teachers(obs)
+        if self.aggregation is not None:
+            self.aggregation.before_step()
         # The student acts also where the teacher drives: its action is stored and its std is logged.
         student_actions = super().act(obs)
-        if self.phase == TEACHER_PHASE:
-            return self.transition.privileged_actions  # pyright: ignore
-        return student_actions
+        teacher_actions = self.transition.privileged_actions
+        assert teacher_actions is not None
+        actions, teacher_drives = self.driver.choose(self.iteration, student_actions, teacher_actions)
+        self._phases[step] = torch.where(teacher_drives, TEACHER_PHASE, STUDENT_PHASE)
+        if self.aggregation is not None:
+            self.aggregation.after_act()
+        return actions
 
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
     ) -> None:
         """Record one environment step, and hand the metrics of this iteration to the runner's logger."""
+        self._assign_teachers(extras)
         self._log_metrics(extras)
-        if not self.use_dagger:
+        self.driver.episodes_ended(dones)
+        if self.aggregation is None:
             super().process_env_step(obs, rewards, dones, extras)
             return
+        self.aggregation.after_step(rewards, dones, extras)
         # As rsl_rl, but the normaliser is updated from the history and nowhere else (5.4 does it here).
         self.transition.rewards = rewards
         self.transition.dones = dones
@@ -171,17 +158,55 @@ class DaggerDistillation(Distillation):
         self.teacher.reset(dones)
 
     def update(self) -> dict[str, float]:
-        """Train the student and return the mean loss as ``behavior``."""
-        if self.history is None:
-            return super().update()
-        self._aggregate()
-        losses = [self._gradient_step(batch) for batch in self._mini_batches(self.history)]
+        """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
+        self._set_learning_rate()
+        self.last_teacher_fraction = (self._phases == TEACHER_PHASE).float().mean().item()
+        if self.aggregation is None:
+            # rsl_rl forgets what a recurrent teacher remembers.
+            hidden = self.teacher.get_hidden_state()
+            losses = super().update()
+            self.teacher.reset(hidden_state=hidden)
+            return losses
+        self.aggregation.aggregate(self._phases)
+        self._history_metrics["buffer_size"].fill_(self.aggregation.buffer.num_transitions())
+        self._history_metrics["buffer_capacity"].fill_(self.buffer_capacity)
+        sums = torch.zeros(2, 1 + len(self._teachers()), device=self.device)
+        steps = 0
+        for batch in self.aggregation.mini_batches():
+            sums += self._gradient_step(self.aggregation, batch)
+            steps += 1
+        if steps == 0:
+            raise RuntimeError(
+                f"nothing to train on: episode_filter={self.options.episode_filter} has let no transition through "
+                "yet; let the teacher drive until episodes end, or raise num_steps_per_env"
+            )
         self.num_updates += 1
         self.storage.clear()
-        return {"behavior": torch.stack(losses).mean().item()}
+        behavior, *per_teacher = (sums[0] / sums[1]).tolist()
+        if self._ensemble is None:
+            return {"behavior": behavior}
+        losses = {f"behavior_teacher_{i}": loss for i, loss in enumerate(per_teacher) if not math.isnan(loss)}
+        return {"behavior": behavior} | losses
+
+    def relabel(self, teacher_checkpoint: str | Path) -> None:
+        """Take another teacher, and let it label the whole history anew.
+
+        Args:
+            teacher_checkpoint: Checkpoint of a teacher of the same architecture.
+
+        Raises:
+            ValueError: If there is no history, the teacher's observations are not stored in it, or the teacher is
+                recurrent or one of several.
+            CheckpointError: If the checkpoint cannot be used.
+        """
+        if self.aggregation is None:
+            raise ValueError("relabelling needs a history; set use_dagger=True")
+        self.aggregation.check_relabel()
+        _load_teacher(self._raw_teacher, teacher_checkpoint)
+        self.aggregation.relabel()
 
     def save(self) -> dict[str, Any]:
-        """Return models, optimiser and progress, without the history, which :class:`DaggerRunner` saves."""
+        """Return models, optimiser and progress, without what :meth:`training_state` returns."""
         progress = {"version": _STATE_VERSION, "iteration": self.iteration}
         return super().save() | {"dagger_state_dict": progress}
 
@@ -207,6 +232,13 @@ class DaggerDistillation(Distillation):
                 f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
                 "upgrade foundation-distill"
             )
+        if (
+            count := teachers_in(loaded_dict.get("teacher_state_dict", {}))
+        ) is not None and self._ensemble is None:
+            raise CheckpointError(
+                f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
+                f"list of {count}"
+            )
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
         except RuntimeError as error:
@@ -214,64 +246,116 @@ class DaggerDistillation(Distillation):
             raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
         if load_iteration:
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
+            self._set_learning_rate()
         return load_iteration
 
-    def _create_history(self, max_buffer_size: int) -> None:
-        if self.student.is_recurrent or self.teacher.is_recurrent:
-            raise ValueError(
-                "use_dagger=True trains feed-forward students of feed-forward teachers, got "
-                f"{type(self.student).__name__} and {type(self.teacher).__name__}; use MLPModel, or "
-                "use_dagger=False"
+    def training_state(self) -> dict[str, Any]:
+        """Return what the next iteration reads besides :meth:`save`: history, hidden states, who drives."""
+        return {
+            "aggregation": None if self.aggregation is None else self.aggregation.state_dict(),
+            "student_hidden": moved(self.student.get_hidden_state(), "cpu"),
+            "teacher_hidden": moved(self.teacher.get_hidden_state(), "cpu"),
+            "update_hidden": moved(self.last_hidden_states[0], "cpu"),
+            "driver": self.driver.state_dict(),
+            "assignment": None if self._ensemble is None else self._ensemble.assignment,
+        }
+
+    def load_training_state(self, state: dict[str, Any], continues: bool) -> None:
+        """Restore what :meth:`training_state` returned.
+
+        Args:
+            state: The state.
+            continues: Whether the environment goes on where it was; if not, hidden states begin anew.
+
+        Raises:
+            ValueError: If the saved history does not fit this one.
+        """
+        if self.aggregation is not None:
+            if state["aggregation"] is None:
+                self._say("the run kept no history: the aggregated buffer starts empty")
+            else:
+                self.aggregation.load_state_dict(state["aggregation"], continues)
+        if not continues:
+            return
+        self.student.reset(hidden_state=moved(state["student_hidden"], self.device))
+        self.teacher.reset(hidden_state=moved(state["teacher_hidden"], self.device))
+        self.last_hidden_states = (moved(state["update_hidden"], self.device), None)
+        self.driver.load_state_dict(state["driver"])
+        if self._ensemble is not None and state["assignment"] is not None:
+            self._ensemble.assign(state["assignment"].to(self.device))
+
+    @property
+    def buffer_capacity(self) -> int:
+        """Number of transitions that the history has room for at present."""
+        assert self.aggregation is not None
+        return min(
+            self.aggregation.buffer.capacity * self.aggregation.layout.transitions_per_row,
+            self.options.max_buffer_size,
+        )
+
+    @property
+    def _ensemble(self) -> TeacherEnsemble | None:
+        return self._raw_teacher if isinstance(self._raw_teacher, TeacherEnsemble) else None
+
+    def _teachers(self) -> list[MLPModel]:
+        return [self._raw_teacher] if self._ensemble is None else list(self._ensemble.models)  # pyright: ignore
+
+    def _set_up_teachers(self, checkpoint: Any) -> None:
+        if checkpoint is None:
+            return
+        paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else list(checkpoint)
+        if len(paths) > 1:
+            self._use_ensemble(len(paths))
+        for model, path in zip(self._teachers(), paths, strict=True):
+            _load_teacher(model, path)
+        self.teacher_loaded = True
+
+    def _use_ensemble(self, count: int) -> None:
+        self.teacher = self._raw_teacher = TeacherEnsemble(self._raw_teacher, count).to(self.device)  # pyright: ignore
+
+    def _set_up_stock_loss(self) -> None:
+        own = self.options
+        if own.loss_type == "kl":
+            raise ValueError("loss_type=kl needs use_dagger=True; rsl_rl's own update knows mse and huber")
+        if own.num_mini_batches or own.mini_batch_size or own.max_updates_per_iteration:
+            self._say("use_dagger is off: num_mini_batches, mini_batch_size and max_updates_per_iteration unused")
+        if own.action_weights is not None:
+            weights = weights_per_action(
+                own.action_weights, self.storage.privileged_actions.shape[-1], self.device
             )
-        if max_buffer_size < self.rollout_size:
+            unweighted = elementwise(own.loss_type)
+            self.loss_fn = lambda actions, target: (unweighted(actions, target) * weights).mean()
+
+    def _assign_teachers(self, source: Any) -> None:
+        """Read each environment's teacher, where observations or extras tell it."""
+        if self._ensemble is not None and self.options.teacher_id in source.keys():  # noqa: SIM118 - a TensorDict
+            self._ensemble.assign(source[self.options.teacher_id])
+
+    def _set_learning_rate(self) -> None:
+        own, iteration = self.options, self.iteration
+        if own.learning_rate_schedule == "constant":
+            return
+        assert own.learning_rate_iterations is not None
+        if iteration >= own.learning_rate_iterations:
             raise ValueError(
-                f"max_buffer_size must be at least one rollout ({self.rollout_size} = num_envs * "
-                f"num_steps_per_env), got {max_buffer_size}"
+                f"iteration {iteration} has a learning rate of zero: raise learning_rate_iterations, which is "
+                f"{own.learning_rate_iterations}"
             )
-        example = self._rollout(TEACHER_PHASE)[:1]
-        check_fits(max_buffer_size, transition_bytes(dict(example.items())), self.device, self._say)
-        self.history = AggregatedBuffer(example, max_buffer_size, self.device)
-        self._say(f"Initialized aggregated buffer with capacity: {self.history.capacity} transitions")
-        self._say(f"Maximum buffer size: {max_buffer_size} transitions")
+        share = iteration / own.learning_rate_iterations
+        falls = 1.0 - share if own.learning_rate_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
+        self.learning_rate = self.base_learning_rate * falls
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
 
-    def _rollout(self, phase: int) -> TensorDict:
-        """Return the storage's transitions, flat, oldest first, with the observations the student sees."""
-        storage = self.storage
-        fields = {f"obs/{group}": storage.observations[group] for group in self.student.obs_groups}
-        fields["teacher_actions"] = storage.privileged_actions
-        fields["student_actions"] = storage.actions
-        fields["dones"] = storage.dones.squeeze(-1).bool()
-        fields["phase"] = torch.full_like(fields["dones"], phase, dtype=torch.uint8)
-        flat = {name: values.flatten(0, 1) for name, values in fields.items()}
-        return TensorDict(flat, batch_size=[self.rollout_size], device=self.device)
-
-    def _student_obs(self, batch: TensorDict) -> TensorDict:
-        groups = {group: batch[f"obs/{group}"] for group in self.student.obs_groups}
-        return TensorDict(groups, batch_size=batch.batch_size, device=self.device)
-
-    def _aggregate(self) -> None:
-        assert self.history is not None
-        rollout = self._rollout(self.phase)
-        self.history.append(rollout)
-        # Running statistics over every rollout are the statistics of all data ever aggregated.
-        self.student.update_normalization(self._student_obs(rollout))
-
-    def _mini_batches(self, history: AggregatedBuffer) -> Iterator[TensorDict]:
-        size = self.mini_batch_size or DEFAULT_MINI_BATCH_SIZE
-        if self.num_mini_batches is not None:
-            size = -(-len(history) // self.num_mini_batches)
-        count = self.num_learning_epochs * history.num_mini_batches(size)
-        if self.max_updates_per_iteration is not None:
-            count = min(count, self.max_updates_per_iteration)
-        return history.mini_batches(size, count)
-
-    def _gradient_step(self, batch: TensorDict) -> torch.Tensor:
+    def _gradient_step(self, aggregation: Aggregation, batch: TensorDict) -> torch.Tensor:
+        """Make one step and return sums and counts of the loss, in all and per teacher, shape (2, 1 + K)."""
         with torch.autocast(
             torch.device(self.device).type,
             enabled=getattr(self, "use_mixed_precision", False),
             dtype=torch.bfloat16,
         ):
-            loss = self.loss_fn(self.student(self._student_obs(batch)), batch["teacher_actions"])
+            losses, counts = aggregation.losses(batch)
+        loss = (losses * counts).sum() / counts.sum()
         self.optimizer.zero_grad()
         loss.backward()
         if self.is_multi_gpu:
@@ -279,27 +363,32 @@ class DaggerDistillation(Distillation):
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.max_grad_norm)
         self.optimizer.step()
-        return loss.detach()
+        per_row = (losses * counts).detach().view(len(counts), -1).sum(1) / counts.view(len(counts), -1).sum(1)
+        aggregation.buffer.record_loss(batch, per_row)
+        out = torch.zeros(2, 1 + len(self._teachers()), device=self.device)
+        out[:, 0] = torch.stack([loss.detach(), torch.ones_like(loss)])
+        if self._ensemble is not None:
+            teacher = batch["teacher_id"].flatten().long() + 1
+            out[0].index_add_(0, teacher, (losses * counts).detach().flatten())
+            out[1].index_add_(0, teacher, counts.flatten().float())
+        return out
 
     def _log_metrics(self, extras: dict[str, Any]) -> None:
-        metrics = {"Distillation/training_phase": float(self.phase)}
-        if self.history is not None:
-            size = min(len(self.history) + self.rollout_size, self.history.max_size)
-            metrics["Distillation/buffer_size"] = float(size)
-            metrics["Distillation/buffer_capacity"] = float(self.history.capacity_for(size))
+        step = self.storage.step
+        if self._ensemble is not None and self._ensemble.assignment is None:
+            raise ValueError(
+                f"{len(self._ensemble)} teachers are configured, but neither observations nor extras of the "
+                f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
+            )
+        metrics: dict[str, Any] = {
+            "training_phase": float(self.phase),
+            "teacher_fraction": (self._phases[step] == TEACHER_PHASE).float().mean(),
+        }
+        if self.aggregation is not None:
+            metrics |= self._history_metrics
         # rsl_rl logs one of the two, the first that is there.
         key = "episode" if "episode" in extras else "log"
-        extras[key] = {**extras.get(key, {}), **metrics}
-
-    def _load_teacher(self, path: str) -> None:
-        state = load_checkpoint(path, map_location=self.device)
-        weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
-        if weights is None:
-            raise CheckpointError(
-                f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}"
-            )
-        load_weights(self._raw_teacher, weights, f"teacher_checkpoint {path}")
-        self.teacher_loaded = True
+        extras[key] = {**extras.get(key, {}), **{f"Distillation/{name}": value for name, value in metrics.items()}}
 
     def _announce_switch(self) -> None:
         rule = "=" * 80
@@ -318,15 +407,9 @@ class DaggerDistillation(Distillation):
             print(message, flush=True)
 
 
-def _reject_unknown(options: dict[str, Any]) -> None:
-    """Raise on options that rsl_rl's ``Distillation`` would swallow."""
-    stock = set(inspect.signature(Distillation.__init__).parameters) - {"self", "kwargs"}
-    own = set(inspect.signature(DaggerDistillation.__init__).parameters) - {"self", "stock_options"}
-    # rsl_rl's construct_algorithm always passes these two, as None.
-    passed_as_none = {"rnd_cfg", "symmetry_cfg"}
-    for name, value in options.items():
-        if name in stock or (name in passed_as_none and value is None):
-            continue
-        near = difflib.get_close_matches(name, stock | own, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TypeError(f"DaggerDistillation got an unknown option {name!r}{hint}")
+def _load_teacher(model: nn.Module, path: str | Path) -> None:
+    state = load_checkpoint(path, map_location=next(model.parameters()).device)
+    weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
+    if weights is None:
+        raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
+    load_weights(model, weights, f"teacher_checkpoint {path}")

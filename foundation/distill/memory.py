@@ -1,8 +1,11 @@
-"""Whether the history will fit into memory, asked before a long run rather than during it."""
+"""Whether the history will fit, asked before a long run rather than during it."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -16,32 +19,61 @@ def available_bytes(device: torch.device | str) -> int:
     return psutil.virtual_memory().available
 
 
-def check_fits(
-    max_size: int,
-    bytes_per_transition: int,
-    device: torch.device | str,
-    say: Callable[[str], None],
-) -> None:
+def available_disk_bytes(folder: Path) -> int:
+    """Return the space that is free for a folder, which need not exist yet [bytes]."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True)
+class HistorySize:
+    """What a history needs."""
+
+    transitions: int
+    """Largest number of transitions."""
+    bytes_per_transition: float
+    """Memory of one, with its share of a window and the bookkeeping [bytes]."""
+    largest_column: float
+    """Share of the column that takes most of it."""
+
+
+def check_fits(size: HistorySize, device: torch.device, folder: Path | None, say: Callable[[str], None]) -> None:
     """Print the history's estimated memory, and refuse a history that cannot fit.
 
     Args:
-        max_size: Largest size of the history [transitions].
-        bytes_per_transition: Memory of one transition [bytes].
-        device: Where the history will be.
+        size: What the history needs.
+        device: Device that keeps it, where no folder does.
+        folder: Folder for files that keep it.
         say: Prints one line.
 
     Raises:
-        ValueError: If the memory free on the device is not enough; the message gives the size that is.
+        ValueError: If there is not room enough; the message gives the size that there is room for.
     """
-    # A checkpoint copies the history into host memory; growing copies one field of it at a time.
-    peak_factor = 2.0
-    need = max_size * bytes_per_transition
-    free = available_bytes(device)
-    say(f"Estimated memory: {need / 1e6:.0f} MB on {device} when full, {bytes_per_transition} bytes a transition")
-    if peak_factor * need > free:
-        largest = int(free / (peak_factor * bytes_per_transition))
+    each = size.bytes_per_transition
+    need = size.transitions * each
+    place = f"disk in {folder}" if folder is not None else str(device)
+    estimate = f"Estimated memory: {need / 1e6:.0f} MB on {place} when full, {each:.0f} bytes a transition"
+    if folder is not None:
+        say(estimate)
+        _require(size, 1.0, available_disk_bytes(folder), place, "")
+        return
+    if device.type == "cpu":
+        say(estimate)
+        _require(size, 2.0, available_bytes(device), place, " with the copy that a checkpoint makes")
+        return
+    # A GPU's memory cannot be reserved ahead: growing copies one column at a time.
+    growing = 1.0 + size.largest_column
+    say(f"{estimate}, at most {growing * need / 1e6:.0f} MB while it grows")
+    _require(size, growing, available_bytes(device), place, " while it grows")
+    _require(size, 1.0, available_bytes("cpu"), "cpu", " for the copy that a checkpoint makes")
+
+
+def _require(size: HistorySize, factor: float, free: int, place: str, why: str) -> None:
+    each = factor * size.bytes_per_transition
+    need = each * size.transitions
+    if need > free:
         raise ValueError(
-            f"max_buffer_size={max_size} needs {peak_factor * need / 1e6:.0f} MB with the copy that a checkpoint "
-            f"makes, but {device} has {free / 1e6:.0f} MB free; "
-            f"set max_buffer_size to at most {largest}, or use fewer num_envs"
+            f"max_buffer_size={size.transitions} needs {need / 1e6:.0f} MB ({need:.0f} bytes){why}, but {place} "
+            f"has {free / 1e6:.0f} MB free; set max_buffer_size to at most {int(free / each)}, or num_envs lower"
         )

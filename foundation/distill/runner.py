@@ -18,7 +18,7 @@ from rsl_rl.utils.logger import Logger
 
 from foundation.distill.checkpoint import CheckpointError, atomic_save, load_checkpoint
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE
+from foundation.distill.schedule import TEACHER_PHASE
 
 BEST_MODEL = "best_model.pt"
 """The policy with the best mean reward; the name must not match rsl_rl's pattern for the latest checkpoint."""
@@ -147,7 +147,7 @@ class _LongRunMixin(OnPolicyRunner):
     def _extra_state(self) -> dict[str, Any]:
         return {}
 
-    def _load_extra_state(self, state: dict[str, Any]) -> None:
+    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
         pass
 
     @property
@@ -163,7 +163,7 @@ class _LongRunMixin(OnPolicyRunner):
         rewards = self.logger.rewbuffer
         # As many episodes as there are environments: the first to end are the first to fail.
         enough = len(rewards) >= min(self.env.num_envs, rewards.maxlen or 1)
-        if self._saves and enough and self._counts_for_best(it):
+        if self._counts_for_best(it) and self._saves and enough:
             mean_reward = statistics.mean(rewards)
             if mean_reward > self.best_mean_reward:
                 self.best_mean_reward = mean_reward
@@ -195,27 +195,32 @@ class _LongRunMixin(OnPolicyRunner):
             print(f"[Resume] {path.name} not found beside the checkpoint: only models and optimiser continue")
             return
         state = load_checkpoint(path, "cpu")
-        self._load_extra_state(state)
+        continues = self._continue_environment(state, path, iteration)
+        self._load_extra_state(state, continues)
+
+    def _continue_environment(self, state: dict[str, Any], path: Path, iteration: int) -> bool:
+        """Restore environment, statistics and random state; return whether that was possible."""
         if state["iteration"] != iteration:
             print(
                 f"[Resume] {path.name} is of iteration {state['iteration']}, the checkpoint of {iteration}: "
                 "environment and random state start afresh"
             )
-            return
+            return False
         best = path.with_name(BEST_MODEL)
         if best.is_file():
             self.best_mean_reward = state["best_mean_reward"]
             self._inherited_best = best
         if state["env"] is None:
             print("[Resume] the environment keeps no state: its episodes start afresh")
-            return
+            return False
         try:
             self.env.load_state_dict(state["env"])  # pyright: ignore
         except ValueError as error:
             print(f"[Resume] the environment's episodes start afresh: {error}")
-            return
+            return False
         self.logger.load_statistics_state(state["statistics"])
         self._resume_rng = state["rng"]
+        return True
 
 
 def _rng_state(device: str) -> dict[str, torch.Tensor]:
@@ -251,33 +256,45 @@ class DaggerRunner(_LongRunMixin, DistillationRunner):
 
     alg: DaggerDistillation  # pyright: ignore
 
+    MOSTLY_STUDENT = 0.01
+    """Largest share of the teacher's actions in rollouts whose reward counts as the student's."""
+    _student_iterations = 0
+
     def _status(self, it: int, total_it: int) -> str:
         schedule = self.alg.schedule
-        if schedule.phase(it) == TEACHER_PHASE:
-            phase = "Training Phase: Phase 1 (teacher actions)"
-            progress = f"Phase Iteration: {it}/{schedule.phase1_iterations} (Phase 1)"
+        first = schedule.phase1_iterations
+        if schedule.kind != "two_stage":
+            probability = schedule.teacher_probability(it)
+            lines = [
+                f"Training Phase: {schedule.kind} schedule (teacher drives with probability {probability:.3f})"
+            ]
+        elif schedule.phase(it) == TEACHER_PHASE:
+            lines = ["Training Phase: Phase 1 (teacher actions)", f"Phase Iteration: {it}/{first} (Phase 1)"]
         else:
-            first = schedule.phase1_iterations
-            phase = "Training Phase: Phase 2 (student actions)"
-            progress = f"Phase Iteration: {it - first}/{total_it - first} (Phase 2)"
-        lines = [phase, progress, ""]
+            lines = ["Training Phase: Phase 2 (student actions)"]
+            lines.append(f"Phase Iteration: {it - first}/{total_it - first} (Phase 2)")
+        lines.append("")
         history = self.alg.history
         if history is not None:
             lines.append(
                 f"[DAgger] Aggregated {self.alg.rollout_size} transitions. "
-                f"Total buffer size: {len(history)}/{history.max_size}"
+                f"Total buffer size: {history.num_transitions()}/{self.alg.options.max_buffer_size}"
             )
             lines.append("")
         return "\n".join(lines) + "\n"
 
     def _counts_for_best(self, it: int) -> bool:
-        first = self.alg.schedule.phase1_iterations
+        if self.alg.last_teacher_fraction > self.MOSTLY_STUDENT:
+            self._student_iterations = 0
+            return False
+        self._student_iterations += 1
         longest = int(torch.as_tensor(self.env.max_episode_length).max())
-        mixed = math.ceil(longest / self.cfg["num_steps_per_env"]) if first > 0 else 0
+        alone = it + 1 == self._student_iterations
+        mixed = 0 if alone else math.ceil(longest / self.cfg["num_steps_per_env"])
         # Until here episodes may end that the teacher began: their reward is not the student's.
-        if it == first + mixed - 1:
+        if self._student_iterations == mixed:
             self.logger.clear_episodes()
-        return self.alg.schedule.phase(it) == STUDENT_PHASE and it >= first + mixed
+        return self._student_iterations > mixed
 
     def _save_interrupted(self) -> None:
         # rsl_rl's own update counts its iteration at its beginning.
@@ -285,15 +302,13 @@ class DaggerRunner(_LongRunMixin, DistillationRunner):
         super()._save_interrupted()
 
     def _extra_state(self) -> dict[str, Any]:
-        return {"history": None if self.alg.history is None else self.alg.history.state_dict()}
+        return {"algorithm": self.alg.training_state(), "student_iterations": self._student_iterations}
 
-    def _load_extra_state(self, state: dict[str, Any]) -> None:
-        if self.alg.history is None:
-            return
-        if state.get("history") is None:
-            print("[Resume] the run kept no history: the aggregated buffer starts empty")
-            return
+    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
+        if "algorithm" not in state:
+            raise CheckpointError(f"{TRAINING_STATE} is from a release before 0.2; begin a new run")
         try:
-            self.alg.history.load_state_dict(state["history"])
+            self.alg.load_training_state(state["algorithm"], continues)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
+        self._student_iterations = state["student_iterations"]

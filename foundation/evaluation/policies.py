@@ -11,6 +11,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 
+from foundation.distill.cfg import model_kwargs
 from foundation.distill.checkpoint import (
     STUDENT,
     TEACHER,
@@ -83,5 +84,5 @@ def load_policy(
 def _build_model(
     cfg: dict[str, Any], obs_groups: dict[str, list[str]], obs_set: str, obs: TensorDict, num_actions: int
 ) -> MLPModel:
-    options = {name: value for name, value in cfg.items() if name != "class_name"}
+    options = {name: value for name, value in model_kwargs(cfg).items() if name != "class_name"}
     return resolve_callable(cfg["class_name"])(obs, obs_groups, obs_set, num_actions, **options)

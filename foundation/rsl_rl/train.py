@@ -172,7 +172,7 @@ def _make_usd_path_absolute(env_cfg: Any) -> None:
 
 def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
     cfg = agent_cfg.to_dict()
-    if resume is not None and "teacher_checkpoint" in cfg["algorithm"]:
+    if resume is not None and isinstance(cfg["algorithm"].get("teacher_checkpoint"), str):
         # The checkpoint holds the teacher, whatever became of the file that it came from.
         cfg["algorithm"]["teacher_checkpoint"] = None
     if cfg["logger"] == "wandb":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
-from foundation.distill.buffer import INITIAL_CAPACITY
+from foundation.distill.buffer import INITIAL_CAPACITY, row_bytes
 
 
 def rows(start: int, count: int) -> TensorDict:
@@ -139,7 +139,7 @@ def test_dtypes_are_kept_and_counted():
     buffer = AggregatedBuffer(example, 10, "cpu")
     buffer.append(example)
     assert buffer[:]["image"].dtype == torch.uint8
-    assert buffer.bytes_per_transition == 16 + 8 + 1
+    assert row_bytes(dict(example.items())) == 16 + 8 + 1
 
 
 def test_mini_batches_of_an_empty_history_are_refused():

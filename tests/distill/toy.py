@@ -56,18 +56,99 @@ class ToyEnv(VecEnv):
         self.generator.set_state(state["generator"])
 
 
+class CueEnv(VecEnv):
+    """A cue of +1 or -1 in the first of six steps has to be repeated as the action in every step.
+
+    The teacher sees the cue all the time, the student in the first step only. The reward is the product of
+    cue and action, the action clipped to [-1, 1]: 6 an episode for a student that remembers. One that does
+    not knows the cue in the first step only and earns 1 there; later its observation is the same for both
+    cues, which are equally frequent, so whatever it does earns 0 on average.
+    """
+
+    num_actions = 1
+    max_episode_length = 6
+    OPTIMUM = 6.0
+    OPTIMUM_WITHOUT_MEMORY = 1.0
+
+    def __init__(self, num_envs: int = 64, seed: int = 0) -> None:
+        self.num_envs = num_envs
+        self.device = torch.device("cpu")
+        self.cfg = {"name": "cue"}
+        self.generator = torch.Generator().manual_seed(seed)
+        self.cue = self._draw()
+        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
+
+    def _draw(self) -> torch.Tensor:
+        return 2.0 * torch.randint(2, (self.num_envs, 1), generator=self.generator) - 1.0
+
+    def get_observations(self) -> TensorDict:
+        first = (self.episode_length_buf == 0)[:, None]
+        return TensorDict(
+            {"student": torch.where(first, self.cue, 0.0), "teacher": self.cue.clone()}, batch_size=[self.num_envs]
+        )
+
+    def step(self, actions):
+        reward = (self.cue * actions.clamp(-1, 1))[:, 0]
+        self.episode_length_buf += 1
+        done = self.episode_length_buf >= self.max_episode_length
+        self.cue = torch.where(done[:, None], self._draw(), self.cue)
+        self.episode_length_buf[done] = 0
+        return self.get_observations(), reward, done.long(), {"time_outs": done}
+
+
+class ImageEnv(VecEnv):
+    """A bright column in an image of bytes, whose place from -1 (left) to 1 (right) is the right action."""
+
+    num_actions = 1
+    max_episode_length = 5
+    SIZE = 8
+
+    def __init__(self, num_envs: int = 32, seed: int = 0) -> None:
+        self.num_envs = num_envs
+        self.device = torch.device("cpu")
+        self.cfg = {"name": "image"}
+        self.generator = torch.Generator().manual_seed(seed)
+        self.column = self._draw()
+        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
+
+    def _draw(self) -> torch.Tensor:
+        return torch.randint(self.SIZE, (self.num_envs,), generator=self.generator)
+
+    @property
+    def place(self) -> torch.Tensor:
+        return 2.0 * self.column[:, None] / (self.SIZE - 1) - 1.0
+
+    def get_observations(self) -> TensorDict:
+        image = torch.zeros(self.num_envs, 1, self.SIZE, self.SIZE, dtype=torch.uint8)
+        image[torch.arange(self.num_envs), 0, :, self.column] = 255
+        return TensorDict({"camera": image, "teacher": self.place}, batch_size=[self.num_envs])
+
+    def step(self, actions):
+        reward = -(actions - self.place).abs()[:, 0]
+        self.episode_length_buf += 1
+        done = self.episode_length_buf >= self.max_episode_length
+        self.column = self._draw()
+        self.episode_length_buf[done] = 0
+        return self.get_observations(), reward, done.long(), {"time_outs": done}
+
+
 GAUSSIAN = {"class_name": "GaussianDistribution", "init_std": 0.1, "std_type": "scalar"}
+RNN = {"class_name": "RNNModel", "rnn_hidden_dim": 5, "rnn_num_layers": 1}
+CNN = {"output_channels": [4], "kernel_size": 3, "stride": 2, "activation": "elu"}
 MODEL = {"class_name": "MLPModel", "hidden_dims": [8], "activation": "elu", "obs_normalization": True}
 
 
-def runner_cfg(class_name="foundation.distill:DaggerDistillation", steps=10, **algorithm) -> dict:
+def runner_cfg(
+    class_name="foundation.distill:DaggerDistillation", steps=10, student=None, teacher=None, **algorithm
+) -> dict:
+    """Return a runner's configuration; ``student`` and ``teacher`` update the models'."""
     return copy.deepcopy(
         {
             "num_steps_per_env": steps,
             "save_interval": 100,
             "obs_groups": {"student": ["student"], "teacher": ["teacher"]},
-            "student": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
-            "teacher": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
+            "student": {**MODEL, "distribution_cfg": dict(GAUSSIAN), **(student or {})},
+            "teacher": {**MODEL, "distribution_cfg": dict(GAUSSIAN), **(teacher or {})},
             "algorithm": {"class_name": class_name, "rnd_cfg": None, **algorithm},
         }
     )

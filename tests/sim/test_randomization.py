@@ -90,7 +90,9 @@ def test_vehicles_too_weak_are_drawn_again_and_nothing_else_changes(nominal, rng
 
 
 def test_a_nominal_vehicle_too_weak_for_its_family_is_refused(nominal, rng):
-    with pytest.raises(ValueError, match=r"has thrust-to-weight 2\.\d+, family cf2x asks for more than 3\.0; take"):
+    with pytest.raises(
+        ValueError, match=r"has thrust-to-weight 2\.\d+, family cf2x asks for more than 3\.0; take"
+    ):
         sample_cf2x(nominal, Cf2xFamilyCfg(min_thrust_to_weight=3.0), 10, rng)
     with pytest.raises(ValueError, match=r"min_thrust_to_weight must be above 1, .* got 0\.9"):
         Cf2xFamilyCfg(min_thrust_to_weight=0.9)

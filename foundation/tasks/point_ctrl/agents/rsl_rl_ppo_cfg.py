@@ -7,7 +7,7 @@ from typing import Any
 from foundation.distill.cfg import (
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
-    RslRlMLPModelCfg,
+    RslRlModelCfg,
     RslRlOnPolicyRunnerCfg,
     RslRlPpoAlgorithmCfg,
 )
@@ -24,8 +24,8 @@ def teacher_runner_cfg() -> RslRlOnPolicyRunnerCfg:
         num_steps_per_env=64,
         max_iterations=800,
         obs_groups={"actor": ["teacher"], "critic": ["teacher"]},
-        actor=RslRlMLPModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.7)),
-        critic=RslRlMLPModelCfg(hidden_dims=[128, 128], activation="tanh"),
+        actor=RslRlModelCfg(hidden_dims=[64, 64], activation="tanh", distribution_cfg=_gaussian(0.7)),
+        critic=RslRlModelCfg(hidden_dims=[128, 128], activation="tanh"),
         algorithm=RslRlPpoAlgorithmCfg(
             num_learning_epochs=4,
             num_mini_batches=4,
@@ -46,7 +46,7 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
         num_steps_per_env=100,
         max_iterations=1500,
         obs_groups={"student": ["student"], "teacher": ["teacher"]},
-        student=RslRlMLPModelCfg(hidden_dims=[128, 128], activation="tanh", distribution_cfg=_gaussian(0.05)),
+        student=RslRlModelCfg(hidden_dims=[128, 128], activation="tanh", distribution_cfg=_gaussian(0.05)),
         teacher=teacher_runner_cfg().actor,
         algorithm=RslRlDistillationAlgorithmCfg(
             num_learning_epochs=4,

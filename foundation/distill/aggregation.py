@@ -1,0 +1,286 @@
+"""From a rollout to the history, and from the history to a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from rsl_rl.storage import RolloutStorage
+from tensordict import TensorDict
+
+from foundation.distill.buffer import INITIAL_CAPACITY, AggregatedBuffer, row_bytes
+from foundation.distill.checkpoint import moved
+from foundation.distill.eviction import DEFAULT_PHASE_FLOOR
+from foundation.distill.filters import EpisodeFilter
+from foundation.distill.losses import ImitationLoss, LatentMatching
+from foundation.distill.memory import HistorySize, check_fits
+from foundation.distill.observations import groups_of, tensors_of
+from foundation.distill.options import DaggerOptions
+from foundation.distill.teachers import TeacherEnsemble
+from foundation.distill.windows import TRAINED, RowLayout, Transitions, Windows, per_env
+
+DEFAULT_MINI_BATCH_SIZE = 2048
+
+
+class Aggregation:
+    """Turns rollouts into rows of the history, and draws and evaluates mini-batches of them."""
+
+    def __init__(
+        self,
+        options: DaggerOptions,
+        student: MLPModel,
+        teacher: MLPModel | TeacherEnsemble,
+        storage: RolloutStorage,
+        say: Callable[[str], None],
+    ) -> None:
+        """Check that the history fits, and allocate it.
+
+        Args:
+            options: The algorithm's options.
+            student: The student.
+            teacher: The teacher or teachers.
+            storage: Storage of one rollout, on the device of the models.
+            say: Prints one line.
+
+        Raises:
+            ValueError: If the history does not fit, or the models do not have what an option needs.
+        """
+        self.options = options
+        self.device = storage.device
+        self._student, self._teacher, self._storage = student, teacher, storage
+        self._steps, self._num_envs = storage.num_transitions_per_env, storage.num_envs
+        self._several = isinstance(teacher, TeacherEnsemble)
+        teachers: Sequence[Any] = list(teacher.models) if isinstance(teacher, TeacherEnsemble) else [teacher]
+        num_actions = storage.privileged_actions.shape[-1]
+        latent = None if options.latent_matching is None else LatentMatching(**options.latent_matching)
+        self.loss = ImitationLoss(
+            options.loss_type, options.action_weights, latent, student, teachers, num_actions, self.device
+        )
+        hidden, labels = self._dry_run()
+        self._labels = {name: value.new_zeros(self._steps, *value.shape) for name, value in labels.items()}
+        self.layout = self._make_layout(hidden)
+        self.filter = None
+        if options.episode_filter is not None:
+            self.filter = EpisodeFilter(options.episode_filter, self._steps, self._num_envs, self.device)
+        self.buffer = self._make_buffer(say)
+
+    def before_step(self) -> None:
+        """Record what the rollout's rows need of the state before the student acts."""
+        self.layout.before_step(self._storage.step)
+
+    def after_act(self) -> None:
+        """Record what the loss needs of the teacher's forward pass besides the action."""
+        for name, values in self.loss.labels(self._num_envs, self._select).items():
+            self._labels[name][self._storage.step] = values
+        if isinstance(self._teacher, TeacherEnsemble):
+            assignment = self._teacher.assignment
+            self._labels["teacher_id"][self._storage.step] = 0 if assignment is None else assignment
+            # Nobody has told yet whose labels these should be.
+            self._labels[TRAINED][self._storage.step] = assignment is not None
+
+    def after_step(self, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]) -> None:
+        """Ask the filter about the episodes that end."""
+        if self.filter is not None:
+            self.filter.observe(self._storage.step, rewards, dones, extras)
+
+    def aggregate(self, phases: torch.Tensor) -> None:
+        """Append the storage's rollout, of which ``phases`` (T, N) says who drove."""
+        rollout = self._rollout(phases)
+        if self.filter is not None:
+            self.filter.mark(rollout)
+        rows = self.layout.rows(rollout)
+        if self.filter is not None:
+            rows = self.filter.release(rows, rollout)
+            waiting = self.filter.num_waiting() * self.layout.transitions_per_row
+            if waiting > self.options.max_buffer_size:
+                raise ValueError(
+                    f"episode_filter={self.options.episode_filter} holds {waiting} transitions back, more than "
+                    f"max_buffer_size={self.options.max_buffer_size}, because their episodes do not end; does the "
+                    "environment report dones? Shorten its episodes or raise max_buffer_size"
+                )
+        if TRAINED in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
+            rows = rows[rows[TRAINED].view(len(rows), -1).any(1)]
+        if len(rows) == 0:
+            return
+        self.buffer.append(rows)
+        # Running statistics over every rollout are the statistics of all data ever aggregated.
+        self._student.update_normalization(self._trained_obs(rows))
+
+    def mini_batches(self) -> Iterator[TensorDict]:
+        """Yield the mini-batches of one iteration; none while nothing is stored."""
+        options, stored = self.options, len(self.buffer)
+        if stored == 0:
+            return iter(())
+        size = max(1, (options.mini_batch_size or DEFAULT_MINI_BATCH_SIZE) // self.layout.transitions_per_row)
+        if options.num_mini_batches is not None:
+            size = -(-stored // options.num_mini_batches)
+        count = options.num_learning_epochs * self.buffer.num_mini_batches(size)
+        if options.max_updates_per_iteration is not None:
+            count = min(count, options.max_updates_per_iteration)
+        return self.buffer.mini_batches(size, count)
+
+    def losses(self, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of every transition of a mini-batch, and which of them count, both (B,) or (B, W)."""
+        actions = self.layout.run(self._student, self._obs(batch, groups_of(self._student)), batch)
+        losses = self.loss(actions, batch, partial(self.layout.arrange, batch=batch))
+        return losses, batch.get(TRAINED, torch.ones_like(batch["dones"]))
+
+    def check_relabel(self) -> None:
+        """Check that the history can be labelled anew.
+
+        Raises:
+            ValueError: If they are not stored, or the teacher is recurrent or one of several.
+        """
+        if not self.options.store_teacher_obs:
+            raise ValueError("relabelling needs the teacher's observations; set store_teacher_obs=True")
+        if isinstance(self._teacher, TeacherEnsemble) or self._teacher.is_recurrent:
+            raise ValueError(
+                "relabelling needs a single feed-forward teacher: what a recurrent one remembered is not stored"
+            )
+
+    def relabel(self) -> None:
+        """Let the teacher label the whole history anew, from its stored observations."""
+        assert not isinstance(self._teacher, TeacherEnsemble)
+        for slots in torch.arange(len(self.buffer)).split(DEFAULT_MINI_BATCH_SIZE):
+            slots = slots.to(self.buffer.sampler.device)
+            batch = self.buffer[slots]
+            shape = batch["dones"].shape
+            obs = {name: batch[f"obs/{name}"].flatten(0, len(shape) - 1) for name in groups_of(self._teacher)}
+            with torch.no_grad():
+                labels = {"teacher_actions": self._teacher(TensorDict(obs, batch_size=[shape.numel()]))}
+                labels |= self.loss.labels(shape.numel(), self._select)
+            self.buffer.overwrite(slots, {name: value.view(*shape, -1) for name, value in labels.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history, and what the next rollout's rows need of earlier ones."""
+        return {
+            "history": self.buffer.state_dict(),
+            "layout": self.layout.state_dict(),
+            "filter": None if self.filter is None else self.filter.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], continues: bool) -> None:
+        """Restore the history and, if the environment goes on where it was, the rest.
+
+        Raises:
+            ValueError: If the saved history does not fit.
+        """
+        self.buffer.load_state_dict(state["history"])
+        if continues:
+            self.layout.load_state_dict(moved(state["layout"], self.device))
+        if continues and self.filter is not None and state["filter"] is not None:
+            self.filter.load_state_dict(moved(state["filter"], self.device))
+
+    def _dry_run(self) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        """Run both models once, and return the initial hidden state and the labels besides actions."""
+        obs, was_training = self._storage.observations[0], self._student.training
+        self._student.eval()
+        self._teacher.eval()
+        with torch.no_grad():
+            self._teacher(obs)
+            self._student(obs)
+        self.loss.check_latents(self._num_envs)
+        labels = self.loss.labels(self._num_envs, lambda values: values[0])
+        hidden = self._student.get_hidden_state()
+        if self._several:
+            labels["teacher_id"] = torch.zeros(self._num_envs, dtype=torch.uint8, device=self.device)
+        if self._several or self.options.episode_filter is not None:
+            labels[TRAINED] = torch.ones(self._num_envs, dtype=torch.bool, device=self.device)
+        self._student.reset()
+        self._teacher.reset()
+        self._student.train(was_training)
+        return () if hidden is None else tuple(torch.zeros_like(part) for part in per_env(hidden)), labels
+
+    def _make_layout(self, hidden: tuple[torch.Tensor, ...]) -> RowLayout:
+        if not self._student.is_recurrent:
+            if self.options.burn_in:
+                raise ValueError(
+                    f"burn_in={self.options.burn_in} has no effect on a feed-forward student; set "
+                    "student.class_name=RNNModel or burn_in=0"
+                )
+            return Transitions(self._steps)
+        one = torch.ones(self._num_envs, dtype=torch.bool, device=self.device)
+        self._labels.setdefault(TRAINED, one.expand(self._steps, -1).clone())
+        length = min(self.options.gradient_length, self._steps)
+        return Windows(self._student, hidden, self._steps, length, self.options.burn_in)
+
+    def _make_buffer(self, say: Callable[[str], None]) -> AggregatedBuffer:
+        options, each = self.options, self.layout.transitions_per_row
+        rollout_rows = self.layout.rows_per_env * self._num_envs
+        least = rollout_rows * each
+        what = "num_envs * num_steps_per_env" + (f", padded to whole windows of {each}" if each > 1 else "")
+        if options.eviction == "balanced":
+            floor = DEFAULT_PHASE_FLOOR if options.phase_floor is None else options.phase_floor
+            least, what = int(least / (1.0 - floor)) + 1, f"{what}, beside the other phase's floor of {floor}"
+        if options.max_buffer_size < least:
+            raise ValueError(
+                f"max_buffer_size must be at least one rollout ({least} = {what}), got {options.max_buffer_size}"
+            )
+        device, home = torch.device(self.device), options.buffer_device
+        if home is not None and torch.device(home).type not in ("cpu", device.type):
+            raise ValueError(f"buffer_device must be cpu or the training's device {device}, got {home}")
+        example = self._example()
+        row = row_bytes(tensors_of(example), options.eviction, options.sampling)
+        largest = max(value[0].nbytes for value in tensors_of(example).values()) / row
+        folder = None if options.buffer_dir is None else Path(options.buffer_dir)
+        size = HistorySize(options.max_buffer_size, row / each, largest)
+        check_fits(size, torch.device(home or device), folder, say)
+        buffer = AggregatedBuffer(
+            example,
+            options.max_buffer_size // each,
+            device,
+            eviction=options.eviction,
+            phase_floor=options.phase_floor,
+            sampling=options.sampling,
+            recency_half_life=options.recency_half_life,
+            priority_exponent=options.priority_exponent,
+            kept_on=home,
+            folder=folder,
+            initial_capacity=-(-INITIAL_CAPACITY // each),
+        )
+        say(f"Initialized aggregated buffer with capacity: {buffer.capacity * each} transitions")
+        say(f"Maximum buffer size: {options.max_buffer_size} transitions")
+        return buffer
+
+    def _example(self) -> TensorDict:
+        """Return one row with the fields of all, leaving no trace of having cut it."""
+        example = self.layout.rows(self._rollout(torch.zeros_like(self._storage.dones[..., 0])))[:1]
+        self.layout.forget()
+        if not self._student.is_recurrent:
+            example = example.exclude(TRAINED)
+        return example
+
+    def _rollout(self, phases: torch.Tensor) -> TensorDict:
+        """Return the storage's transitions, shape (T, N), with the observations that are to be stored."""
+        storage = self._storage
+        groups = groups_of(self._student)
+        if self.options.store_teacher_obs:
+            groups = [*groups, *(g for g in self._teacher_groups() if g not in groups)]
+        fields = {f"obs/{group}": storage.observations[group] for group in groups}
+        fields["teacher_actions"] = storage.privileged_actions
+        fields["student_actions"] = storage.actions
+        fields["dones"] = storage.dones.squeeze(-1).bool()
+        fields["phase"] = phases
+        return TensorDict(
+            fields | self._labels, batch_size=[self._steps, self._num_envs], device=torch.device(self.device)
+        )
+
+    def _teacher_groups(self) -> list[str]:
+        first = self._teacher.models[0] if isinstance(self._teacher, TeacherEnsemble) else self._teacher
+        return groups_of(first)  # pyright: ignore
+
+    def _trained_obs(self, rows: TensorDict) -> TensorDict:
+        obs = {group: rows[f"obs/{group}"] for group in self._student.obs_groups}
+        if self._student.is_recurrent:
+            obs = {group: values[rows[TRAINED]] for group, values in obs.items()}
+        return TensorDict(obs, batch_size=[] if not obs else [len(next(iter(obs.values())))])
+
+    def _obs(self, batch: TensorDict, groups: list[str]) -> TensorDict:
+        return TensorDict({group: batch[f"obs/{group}"] for group in groups}, batch_size=batch.batch_size)
+
+    def _select(self, values: list[torch.Tensor]) -> torch.Tensor:
+        return self._teacher.select(values) if isinstance(self._teacher, TeacherEnsemble) else values[0]

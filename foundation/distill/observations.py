@@ -1,0 +1,34 @@
+"""Which observation groups a model reads, and images that stay bytes until a model reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+
+
+def tensors_of(data: TensorDict) -> dict[str, torch.Tensor]:
+    """Return the tensors of a flat TensorDict by name."""
+    return dict(data.items())  # pyright: ignore
+
+
+def groups_of(model: MLPModel) -> list[str]:
+    """Return the names of the observation groups that a model reads."""
+    return [*model.obs_groups, *getattr(model, "obs_groups_2d", [])]
+
+
+def accept_byte_images(model: MLPModel, obs: TensorDict) -> None:
+    """Let a model read images of dtype uint8, as values from 0 to 1; without such images, change nothing."""
+    images = [group for group in getattr(model, "obs_groups_2d", []) if obs[group].dtype == torch.uint8]
+    if not images:
+        return
+
+    def to_unit_range(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        read = args[0].copy()
+        for group in images:
+            read[group] = read[group].float() / 255.0
+        return (read, *args[1:])
+
+    model.register_forward_pre_hook(to_unit_range)

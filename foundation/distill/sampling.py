@@ -1,0 +1,201 @@
+"""Which stored rows a mini-batch is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from foundation.distill.storage import Index
+
+DEFAULT_PRIORITY_EXPONENT = 0.6
+"""Exponent of sampling ``loss``; the proportional variant's value in Schaul et al., 2016."""
+
+
+class Sampler:
+    """Draws slots; this one with equal probability, independently and with replacement."""
+
+    _NOTE: tuple[torch.dtype, Any] | None = None
+    """Dtype and first value of what is noted of each row; None if nothing is."""
+
+    def __init__(self, max_rows: int, device: torch.device) -> None:
+        """Reserve memory for the notes on rows."""
+        self.device = device
+        self._notes: torch.Tensor | None = None
+        if self._NOTE is not None:
+            with torch.inference_mode(False):
+                self._notes = torch.empty(max_rows, dtype=self._NOTE[0], device=device)
+
+    @classmethod
+    def note_bytes(cls) -> int:
+        """Return the memory of the notes [bytes per row]."""
+        return 0 if cls._NOTE is None else cls._NOTE[0].itemsize
+
+    def begin_append(self) -> None:
+        """Take note that another rollout is about to be stored."""
+
+    def added(self, slots: Index) -> None:
+        """Take note of new rows in some slots."""
+
+    def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
+        """Yield the slots of ``count`` mini-batches out of ``size`` rows."""
+        for _ in range(count):
+            yield torch.randint(size, (mini_batch_size,), device=self.device)
+
+    def record_loss(self, slots: torch.Tensor, losses: torch.Tensor) -> None:
+        """Take note of the losses of drawn rows, each of shape (B,)."""
+
+    def state_dict(self, size: int) -> dict[str, Any]:
+        """Return what the next draw reads, in host memory."""
+        return {} if self._notes is None else {"notes": self._notes[:size].to("cpu", copy=True)}
+
+    def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
+        """Restore what :meth:`state_dict` returned; ``unroll`` is the slot that becomes the first."""
+        if self._notes is not None:
+            self._notes[:size].copy_(state["notes"].roll(-unroll, 0))
+
+
+class Passes(Sampler):
+    """Draws without replacement: a pass visits every row exactly once, in random order.
+
+    A pass may be interrupted and continued, also after new rows arrived: those join the pass under way. So over
+    time every row is visited equally often. The last mini-batch of a pass holds what is left, down to one row.
+    """
+
+    _NOTE = (torch.bool, False)
+
+    def added(self, slots: Index) -> None:
+        """New rows are not visited yet."""
+        assert self._notes is not None
+        self._notes[slots] = False
+
+    def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
+        """Continue the pass under way and begin new ones as needed."""
+        assert self._notes is not None
+        visited = self._notes[:size]
+        while count > 0:
+            left = (~visited).nonzero()[:, 0]
+            order = left[torch.randperm(len(left), device=self.device)[: count * mini_batch_size]]
+            # A finished pass gives way to the next at once, so that new rows join one not begun.
+            visited[order] = True
+            if len(order) == len(left):
+                visited.zero_()
+            for slots in order.split(mini_batch_size):
+                yield slots
+                count -= 1
+
+
+class _Weighted(Sampler):
+    """Draws with probabilities, independently and with replacement; fixed when a round of draws begins."""
+
+    def weights(self, size: int) -> torch.Tensor:
+        """Return weights proportional to the probability of each row, float64, shape (size,)."""
+        raise NotImplementedError
+
+    def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
+        """Draw by inverting the cumulative distribution: torch.multinomial ends at 2**24 rows."""
+        cumulative = self.weights(size).cumsum(0)
+        for _ in range(count):
+            level = torch.rand(mini_batch_size, device=self.device, dtype=torch.float64) * cumulative[-1]
+            yield torch.searchsorted(cumulative, level, right=True).clamp_(max=size - 1)
+
+
+class Recency(_Weighted):
+    """The probability of a row halves with every ``half_life`` rollouts stored after it."""
+
+    _NOTE = (torch.int32, 0)
+
+    def __init__(self, max_rows: int, device: torch.device, half_life: float) -> None:
+        """Begin before the first rollout."""
+        super().__init__(max_rows, device)
+        self.half_life = half_life
+        self._rollouts = 0
+
+    def begin_append(self) -> None:
+        """Count the rollout."""
+        self._rollouts += 1
+
+    def added(self, slots: Index) -> None:
+        """Remember the rollout that the rows came with."""
+        assert self._notes is not None
+        self._notes[slots] = self._rollouts
+
+    def weights(self, size: int) -> torch.Tensor:
+        """Return 2 ** (-age / half_life), the age in rollouts."""
+        assert self._notes is not None
+        age = (self._rollouts - self._notes[:size]).double()
+        return torch.exp2(-age / self.half_life)
+
+    def state_dict(self, size: int) -> dict[str, Any]:
+        """Return the rows' rollouts and the count."""
+        return super().state_dict(size) | {"rollouts": self._rollouts}
+
+    def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
+        """Restore the rows' rollouts and the count."""
+        super().load_state_dict(state, size, unroll)
+        self._rollouts = state["rollouts"]
+
+
+class LossPrioritised(_Weighted):
+    """The probability of a row is proportional to a power of the loss that it had when it was last drawn.
+
+    A new row has the largest loss recorded so far, so that it is drawn soon. Reference: Schaul, Quan, Antonoglou
+    and Silver, "Prioritized experience replay", ICLR 2016, proportional variant, without importance weights: the
+    gradient is meant to favour what the student gets wrong.
+    """
+
+    _NOTE = (torch.float32, 1.0)
+    _SMALLEST = 1e-8
+
+    def __init__(self, max_rows: int, device: torch.device, exponent: float) -> None:
+        """Begin with no loss recorded."""
+        super().__init__(max_rows, device)
+        self.exponent = exponent
+        self._largest = torch.zeros((), device=device)
+
+    def added(self, slots: Index) -> None:
+        """Give new rows the largest loss recorded so far, and before any the same loss to all."""
+        assert self._notes is not None
+        self._notes[slots] = torch.where(self._largest > 0.0, self._largest, 1.0)
+
+    def record_loss(self, slots: torch.Tensor, losses: torch.Tensor) -> None:
+        """Remember the losses."""
+        assert self._notes is not None
+        losses = losses.to(self.device, torch.float32).clamp_(min=self._SMALLEST)
+        self._notes[slots] = losses
+        torch.maximum(self._largest, losses.max(), out=self._largest)
+
+    def weights(self, size: int) -> torch.Tensor:
+        """Return loss ** exponent."""
+        assert self._notes is not None
+        return self._notes[:size].double() ** self.exponent
+
+    def state_dict(self, size: int) -> dict[str, Any]:
+        """Return the rows' losses and the largest."""
+        return super().state_dict(size) | {"largest": self._largest.to("cpu", copy=True)}
+
+    def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
+        """Restore the rows' losses and the largest."""
+        super().load_state_dict(state, size, unroll)
+        self._largest.copy_(state["largest"])
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "passes": Passes,
+    "uniform": Sampler,
+    "recency": Recency,
+    "loss": LossPrioritised,
+}
+
+
+def make_sampler(
+    kind: str, max_rows: int, device: torch.device, half_life: float | None, exponent: float | None
+) -> Sampler:
+    """Return a sampler by name."""
+    if kind == "recency":
+        assert half_life is not None
+        return Recency(max_rows, device, half_life)
+    if kind == "loss":
+        return LossPrioritised(max_rows, device, DEFAULT_PRIORITY_EXPONENT if exponent is None else exponent)
+    return SAMPLERS[kind](max_rows, device)

@@ -1,0 +1,75 @@
+"""Several teachers, each responsible for some of the environments."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+from torch import nn
+
+
+class TeacherEnsemble(nn.Module):
+    """Teachers of one architecture; each environment's labels come from the teacher assigned to it.
+
+    Every teacher sees every environment, in one batched pass per teacher: a recurrent one then knows the past of
+    an environment that is assigned to it later, and nothing waits for a GPU.
+    """
+
+    def __init__(self, teacher: MLPModel, count: int) -> None:
+        """Make ``count`` copies of a teacher."""
+        super().__init__()
+        self.models = nn.ModuleList(copy.deepcopy(teacher) for _ in range(count))
+        self.assignment: torch.Tensor | None = None
+        """Number of each environment's teacher, int64, shape (N,); None until the environment tells."""
+
+    def __len__(self) -> int:
+        """Return the number of teachers."""
+        return len(self.models)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the teachers are recurrent."""
+        return self.models[0].is_recurrent  # pyright: ignore
+
+    def assign(self, ids: torch.Tensor) -> None:
+        """Assign teachers to environments.
+
+        Raises:
+            ValueError: If there is no such teacher.
+        """
+        ids = ids.reshape(-1).long()
+        if ids.min() < 0 or ids.max() >= len(self):
+            raise ValueError(
+                f"teacher ids must lie in [0, {len(self) - 1}], one per entry of teacher_checkpoint; "
+                f"got {int(ids.min())} to {int(ids.max())}"
+            )
+        self.assignment = ids
+
+    def forward(self, obs: TensorDict, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the assigned teachers' actions, shape (N, A); the first teacher's before any assignment."""
+        return self.select([model(obs, *args, **kwargs) for model in self.models])
+
+    def select(self, values: list[torch.Tensor]) -> torch.Tensor:
+        """Return of each teacher's values (N, …) those of the environments assigned to it."""
+        if self.assignment is None:
+            return values[0]
+        return torch.stack(values)[self.assignment, torch.arange(len(values[0]), device=values[0].device)]
+
+    def reset(self, dones: torch.Tensor | None = None, hidden_state: Any = None) -> None:
+        """Reset hidden states."""
+        for i, model in enumerate(self.models):
+            model.reset(dones, None if hidden_state is None else hidden_state[i])  # pyright: ignore
+
+    def get_hidden_state(self) -> list[Any] | None:
+        """Return each teacher's hidden state, or None if there is none yet."""
+        states = [model.get_hidden_state() for model in self.models]  # pyright: ignore
+        return None if states[0] is None else states
+
+
+def teachers_in(state: dict[str, torch.Tensor]) -> int | None:
+    """Return how many teachers a saved state holds, or None if it is not of a :class:`TeacherEnsemble`."""
+    numbers = {int(name.split(".")[1]) for name in state if name.startswith("models.")}
+    return len(numbers) or None
