@@ -5,7 +5,10 @@ INSTALLED := $(VENV)/.installed
 TEACHER := foundation/tasks/point_ctrl/assets/teacher/best_model.pt
 DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60
 
-.PHONY: demo test test-slow check format bench teacher install
+RSL_RL_VERSIONS := 5.4.1 5.5.1
+
+.PRECIOUS: .venv-rsl-rl/%/.installed
+.PHONY: demo test test-slow test-rsl-rl check format bench teacher install
 
 install: $(INSTALLED)
 
@@ -27,6 +30,20 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# The plug-in's tests on both ends of the supported versions of rsl_rl, in two small environments.
+test-rsl-rl: $(RSL_RL_VERSIONS:%=test-rsl-rl-%)
+
+test-rsl-rl-%: .venv-rsl-rl/%/.installed
+	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow" tests/distill
+
+# Only rsl_rl differs: everything else comes from the main environment.
+.venv-rsl-rl/%/.installed: $(INSTALLED)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps rsl-rl-lib==$*
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
+	touch $@
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from foundation.distill.memory import HistorySize, check_fits
 from foundation.distill.observations import groups_of, tensors_of
 from foundation.distill.options import DaggerOptions
 from foundation.distill.teachers import TeacherEnsemble
-from foundation.distill.windows import TRAINED, RowLayout, Transitions, Windows, per_env
+from foundation.distill.windows import TRAINED, RowLayout, Transitions, Windows, per_env, per_step
 
 DEFAULT_MINI_BATCH_SIZE = 2048
 
@@ -61,7 +61,7 @@ class Aggregation:
             options.loss_type, options.action_weights, latent, student, teachers, num_actions, self.device
         )
         hidden, labels = self._dry_run()
-        self._labels = {name: value.new_zeros(self._steps, *value.shape) for name, value in labels.items()}
+        self._labels = {name: value.expand(self._steps, *value.shape).clone() for name, value in labels.items()}
         self.layout = self._make_layout(hidden)
         self.filter = None
         if options.episode_filter is not None:
@@ -103,7 +103,7 @@ class Aggregation:
                     "environment report dones? Shorten its episodes or raise max_buffer_size"
                 )
         if TRAINED in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
-            rows = rows[rows[TRAINED].view(len(rows), -1).any(1)]
+            rows = rows[per_step(rows[TRAINED]).any(1)]
         if len(rows) == 0:
             return
         self.buffer.append(rows)
@@ -183,8 +183,8 @@ class Aggregation:
         with torch.no_grad():
             self._teacher(obs)
             self._student(obs)
-        self.loss.check_latents(self._num_envs)
-        labels = self.loss.labels(self._num_envs, lambda values: values[0])
+            self.loss.check_latents(self._num_envs)
+            labels = self.loss.labels(self._num_envs, lambda values: values[0])
         hidden = self._student.get_hidden_state()
         if self._several:
             labels["teacher_id"] = torch.zeros(self._num_envs, dtype=torch.uint8, device=self.device)

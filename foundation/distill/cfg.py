@@ -159,10 +159,26 @@ class RslRlOnPolicyRunnerCfg(_RunnerCfg):
     """PPO."""
     anneal_from: float = 1.0
     """Share of the run after which the learning rate falls linearly to zero; 1 never lets it fall."""
+    init_from: str | None = None
+    """Checkpoint of a distilled student whose weights and normaliser the actor starts from."""
+    init_noise_std: float | None = None
+    """Standard deviation of the action noise that the actor of ``init_from`` starts with; None keeps the
+    student's."""
+    critic_warmup_iterations: int = 0
+    """First iterations that train the critic only; ``foundation train --init_from`` has another default."""
 
     def __post_init__(self) -> None:
-        """Check that annealing can take effect."""
+        """Check that annealing and the noise can take effect."""
         super().__post_init__()
+        if self.critic_warmup_iterations < 0:
+            raise ValueError(f"critic_warmup_iterations must be at least 0, got {self.critic_warmup_iterations}")
+        if self.init_noise_std is not None and not self.init_noise_std > 0.0:
+            raise ValueError(f"init_noise_std must be positive, got {self.init_noise_std}")
+        if self.init_noise_std is not None and self.init_from is None:
+            raise ValueError(
+                f"init_noise_std={self.init_noise_std} has no effect without init_from; set "
+                "actor.distribution_cfg.init_std"
+            )
         if not 0.0 <= self.anneal_from <= 1.0:
             raise ValueError(f"anneal_from must lie in [0, 1], got {self.anneal_from}")
         if self.anneal_from < 1.0 and self.algorithm.schedule != "fixed":
@@ -184,3 +200,10 @@ class RslRlDistillationRunnerCfg(_RunnerCfg):
     """The policy to imitate; must match the teacher's checkpoint."""
     algorithm: RslRlDistillationAlgorithmCfg = field(default_factory=RslRlDistillationAlgorithmCfg)
     """Distillation."""
+
+    def __post_init__(self) -> None:
+        """Let the learning rate fall over the whole run, where nothing else is said."""
+        super().__post_init__()
+        algorithm = self.algorithm
+        if algorithm.learning_rate_schedule != "constant" and algorithm.learning_rate_iterations is None:
+            algorithm.learning_rate_iterations = self.max_iterations

@@ -17,10 +17,11 @@ from foundation.distill.aggregation import Aggregation
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights, moved
 from foundation.distill.losses import elementwise, weights_per_action
-from foundation.distill.observations import accept_byte_images
+from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver, TeacherSchedule
 from foundation.distill.teachers import TeacherEnsemble, teachers_in
+from foundation.distill.windows import per_step
 
 _STATE_VERSION = 1
 
@@ -64,6 +65,11 @@ class DaggerDistillation(Distillation):
                 f"gradient_length must be at most num_learning_epochs * num_steps_per_env "
                 f"({own.num_learning_epochs * steps}), or no gradient step is ever made; got {own.gradient_length}"
             )
+        if own.learning_rate_schedule != "constant" and own.learning_rate_iterations is None:
+            raise ValueError(
+                f"learning_rate_schedule={own.learning_rate_schedule} needs learning_rate_iterations, the number "
+                "of iterations until the rate is zero"
+            )
         super().__init__(
             student,
             teacher,
@@ -81,7 +87,7 @@ class DaggerDistillation(Distillation):
         self.rollout_size = steps * storage.num_envs
         self._set_up_teachers(own.teacher_checkpoint)
         for model in (self._raw_student, *self._teachers()):
-            accept_byte_images(model, storage.observations[0])
+            prepare_for_images(model, storage.observations[0])
         self.schedule = TeacherSchedule(
             own.teacher_schedule,
             own.phase1_iterations if own.use_two_stage_training else 0,
@@ -176,9 +182,8 @@ class DaggerDistillation(Distillation):
             sums += self._gradient_step(self.aggregation, batch)
             steps += 1
         if steps == 0:
-            raise RuntimeError(
-                f"nothing to train on: episode_filter={self.options.episode_filter} has let no transition through "
-                "yet; let the teacher drive until episodes end, or raise num_steps_per_env"
+            self._say(
+                f"No gradient step: episode_filter={self.options.episode_filter} has let no transition through yet"
             )
         self.num_updates += 1
         self.storage.clear()
@@ -363,7 +368,7 @@ class DaggerDistillation(Distillation):
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.max_grad_norm)
         self.optimizer.step()
-        per_row = (losses * counts).detach().view(len(counts), -1).sum(1) / counts.view(len(counts), -1).sum(1)
+        per_row = per_step((losses * counts).detach()).sum(1) / per_step(counts).sum(1)
         aggregation.buffer.record_loss(batch, per_row)
         out = torch.zeros(2, 1 + len(self._teachers()), device=self.device)
         out[:, 0] = torch.stack([loss.detach(), torch.ones_like(loss)])

@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill.observations import tensors_of
-from foundation.distill.windows import TRAINED
+from foundation.distill.windows import TRAINED, per_step
 
 _DROP, _KEEP, _UNKNOWN = 0, 1, 2
 _VERDICT = "verdict"
@@ -68,7 +68,7 @@ class EpisodeFilter:
         released, waiting = [], []
         for held in self._waiting:
             env = held["env"]
-            verdict = _per_step(held[_VERDICT])
+            verdict = per_step(held[_VERDICT])
             open_steps = (verdict == _UNKNOWN) & ends_here[env][:, None]
             held[_VERDICT] = torch.where(open_steps, first[env][:, None], verdict).view_as(held[_VERDICT])
             self._sort(held, released, waiting)
@@ -91,18 +91,14 @@ class EpisodeFilter:
 
     @staticmethod
     def _sort(rows: TensorDict, released: list[TensorDict], waiting: list[TensorDict]) -> None:
-        verdict = _per_step(rows[_VERDICT])
-        counts = _per_step(rows[TRAINED])
+        verdict = per_step(rows[_VERDICT])
+        counts = per_step(rows[TRAINED])
         unknown = ((verdict == _UNKNOWN) & counts).any(1)
         if unknown.any():
             waiting.append(rows[unknown])
         judged = rows[~unknown]
         judged[TRAINED] = judged[TRAINED] & (judged[_VERDICT] == _KEEP)
         released.append(judged)
-
-
-def _per_step(values: torch.Tensor) -> torch.Tensor:
-    return values.view(len(values), -1)
 
 
 def _resolve(predicate: str | Predicate) -> Predicate:

@@ -100,7 +100,7 @@ class ImitationLoss:
             stds = []
             for model, raw in zip(self._teachers, self._teacher_raw, strict=True):
                 model.distribution.update(raw.value)  # pyright: ignore
-                stds.append(model.output_std.expand_as(model.output_mean))
+                stds.append(model.output_std.detach().expand_as(model.output_mean))
             labels["teacher_std"] = select(stds)
         if self._latent is not None:
             latents = [tap.value.detach().reshape(num_envs, -1) for tap in self._teacher_latent]

@@ -19,8 +19,11 @@ def groups_of(model: MLPModel) -> list[str]:
     return [*model.obs_groups, *getattr(model, "obs_groups_2d", [])]
 
 
-def accept_byte_images(model: MLPModel, obs: TensorDict) -> None:
-    """Let a model read images of dtype uint8, as values from 0 to 1; without such images, change nothing."""
+def prepare_for_images(model: MLPModel, obs: TensorDict) -> None:
+    """Let a model read images of dtype uint8, as values from 0 to 1; without images, change nothing."""
+    if not model.obs_groups:
+        # rsl_rl would fail to normalise what is not there: it leaves images as they are.
+        model.obs_normalization = False
     images = [group for group in getattr(model, "obs_groups_2d", []) if obs[group].dtype == torch.uint8]
     if not images:
         return

@@ -97,7 +97,7 @@ class DaggerOptions:
     learning_rate_schedule: str = "constant"
     """``constant``, or ``linear`` or ``cosine`` decay to zero."""
     learning_rate_iterations: int | None = None
-    """Iterations until the learning rate is zero; ``foundation train`` sets it to the length of the run."""
+    """Iterations until the learning rate is zero; our runner configuration sets it to the length of the run."""
 
     teacher_checkpoint: Any = None
     """Checkpoint of the teacher, or a list of them for several teachers; None if the runner loads it."""
@@ -197,11 +197,6 @@ class DaggerOptions:
             raise ValueError(
                 f"learning_rate_iterations={self.learning_rate_iterations} has no effect with "
                 "learning_rate_schedule=constant; set it to linear or cosine"
-            )
-        if self.learning_rate_schedule != "constant" and self.learning_rate_iterations is None:
-            raise ValueError(
-                f"learning_rate_schedule={self.learning_rate_schedule} needs learning_rate_iterations, the number "
-                "of iterations until the rate is zero"
             )
         if isinstance(self.teacher_checkpoint, (list, tuple)) and len(self.teacher_checkpoint) < 2:
             raise ValueError(

@@ -1,257 +1,150 @@
-"""rsl_rl's runners with what a long run needs: best model, exact resume, clean interruption, console lines."""
+"""rsl_rl's runners for teachers and students, fit for long runs."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import shutil
-import statistics
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
-from rsl_rl.runners import DistillationRunner, OnPolicyRunner
-from rsl_rl.utils.logger import Logger
+from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
+from rsl_rl.runners import DistillationRunner
 
-from foundation.distill.checkpoint import CheckpointError, atomic_save, load_checkpoint
+from foundation.distill.checkpoint import (
+    STUDENT,
+    CheckpointError,
+    checkpoint_kind,
+    load_checkpoint,
+    load_weights,
+    moved,
+)
 from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.long_run import TRAINING_STATE, LongRunMixin
 from foundation.distill.schedule import TEACHER_PHASE
 
-BEST_MODEL = "best_model.pt"
-"""The policy with the best mean reward; the name must not match rsl_rl's pattern for the latest checkpoint."""
-TRAINING_STATE = "training_state.pt"
-"""What a resumed run needs besides the newest model: history, environment, random state, statistics."""
 
+class PpoRunner(LongRunMixin):
+    """rsl_rl's ``OnPolicyRunner`` for teachers, and for distilled students to be fine-tuned.
 
-class _HookedLogger(Logger):
-    """rsl_rl's logger with extra lines under each iteration's header, and a call after each iteration."""
-
-    def __init__(
-        self,
-        status: Callable[[int, int], str],
-        on_iteration: Callable[[int], None],
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._status = status
-        self._on_iteration = on_iteration
-
-    def log(self, it: int, start_it: int, total_it: int, *args: Any, **kwargs: Any) -> None:
-        with contextlib.redirect_stdout(io.StringIO()) as captured:
-            super().log(it, start_it, total_it, *args, **kwargs)
-        header, separator, rest = captured.getvalue().partition("\n\n")
-        if separator:
-            print(f"{header}\n\n{self._status(it, total_it)}{rest}", end="", flush=True)
-        self._on_iteration(it)
-
-    def statistics_state(self) -> dict[str, Any]:
-        return {
-            "rewards": list(self.rewbuffer),
-            "lengths": list(self.lenbuffer),
-            "reward_sum": self.cur_reward_sum.clone(),
-            "episode_length": self.cur_episode_length.clone(),
-        }
-
-    def load_statistics_state(self, state: dict[str, Any]) -> None:
-        self.clear_episodes()
-        self.rewbuffer.extend(state["rewards"])
-        self.lenbuffer.extend(state["lengths"])
-        self.cur_reward_sum.copy_(state["reward_sum"])
-        self.cur_episode_length.copy_(state["episode_length"])
-
-    def clear_episodes(self) -> None:
-        self.rewbuffer.clear()
-        self.lenbuffer.clear()
-
-
-class _LongRunMixin(OnPolicyRunner):
-    """Best model, atomic checkpoints, exact resume and clean interruption for any rsl_rl runner."""
+    The configuration may hold, besides rsl_rl's, ``anneal_from``, ``init_from``, ``init_noise_std`` and
+    ``critic_warmup_iterations`` of :class:`~foundation.distill.RslRlOnPolicyRunnerCfg`.
+    """
 
     def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
-        """Construct as rsl_rl does, with a logger that reports each iteration's end."""
+        """Construct as rsl_rl does, then let the actor start from the student of ``init_from``.
+
+        Raises:
+            CheckpointError: If that checkpoint cannot be used.
+            ValueError: If the actor's distribution cannot have ``init_noise_std``.
+        """
         super().__init__(env, train_cfg, log_dir, device)
-        self.logger = _HookedLogger(
-            self._status,
-            self._after_iteration,
-            log_dir=log_dir,
-            cfg=self.cfg,
-            env_cfg=self.env.cfg,
-            num_envs=self.env.num_envs,
-            is_distributed=self.is_distributed,
-            gpu_world_size=self.gpu_world_size,
-            gpu_global_rank=self.gpu_global_rank,
-            device=self.device,
-        )
-        self.best_mean_reward = -math.inf
-        self.last_completed_iteration = -1
-        self.interrupted_checkpoint: Path | None = None
-        self._resume_rng: dict[str, torch.Tensor] | None = None
-        self._inherited_best: Path | None = None
+        if self.cfg.get("init_from") is not None:
+            self._load_student(self.cfg["init_from"])
+            if self.cfg.get("init_noise_std") is not None:
+                self._set_noise(self.cfg["init_noise_std"])
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
-        """Run the learning loop; see rsl_rl.
-
-        Raises:
-            KeyboardInterrupt: After saving a checkpoint, whose path is in ``interrupted_checkpoint``.
-        """
-        self._first_iteration = self.current_learning_iteration
-        self._num_iterations = num_learning_iterations
-        if self._inherited_best is not None and self._saves:
-            self._path(BEST_MODEL).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self._inherited_best, self._path(BEST_MODEL))
-            self._inherited_best = None
-        if self._resume_rng is not None:
-            _set_rng_state(self._resume_rng, self.device)
-            self._resume_rng = None
-        try:
+        """Run the learning loop; the first ``critic_warmup_iterations`` leave the actor as it is."""
+        # A run that had ended left a learning rate that belongs to its end.
+        self._anneal(self.current_learning_iteration, self.current_learning_iteration + num_learning_iterations)
+        with contextlib.ExitStack() as self._warmup:
+            if self.current_learning_iteration < self._warmup_iterations:
+                self._warmup.enter_context(self._frozen_actor())
             super().learn(num_learning_iterations, init_at_random_ep_len)
-        except KeyboardInterrupt:
-            self._save_interrupted()
-            raise
-
-    def save(self, path: str, infos: dict | None = None) -> None:
-        """Write a checkpoint atomically, and beside a numbered one the state that resuming needs."""
-        iteration = self.last_completed_iteration
-        atomic_save(self.alg.save() | {"iter": iteration, "infos": infos}, path)
-        if Path(path).name.startswith("model_"):
-            atomic_save(self._training_state(), Path(path).with_name(TRAINING_STATE))
-        self.logger.save_model(path, max(iteration, 0))
-
-    def load(
-        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
-    ) -> Any:
-        """Load a checkpoint; one of the same kind of run continues at the iteration after its last.
-
-        Raises:
-            CheckpointError: If the file cannot be used.
-        """
-        state = load_checkpoint(path, map_location or self.device)
-        if self.alg.load(state, load_cfg, strict):
-            self.last_completed_iteration = state["iter"]
-            self.current_learning_iteration = state["iter"] + 1
-            self._load_training_state(Path(path).with_name(TRAINING_STATE), state["iter"])
-        return state.get("infos")
-
-    def _status(self, it: int, total_it: int) -> str:
-        """Return lines to print under an iteration's header."""
-        return ""
-
-    def _counts_for_best(self, it: int) -> bool:
-        """Return whether the mean reward measures the policy that would be saved."""
-        return True
-
-    def _extra_state(self) -> dict[str, Any]:
-        return {}
-
-    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
-        pass
 
     @property
-    def _saves(self) -> bool:
-        return self.logger.log_dir is not None and not self.logger.disable_logs
+    def _warmup_iterations(self) -> int:
+        return self.cfg.get("critic_warmup_iterations", 0)
 
-    def _path(self, name: str) -> Path:
-        assert self.logger.log_dir is not None
-        return Path(self.logger.log_dir) / name
-
-    def _after_iteration(self, it: int) -> None:
-        self.last_completed_iteration = it
-        rewards = self.logger.rewbuffer
-        # As many episodes as there are environments: the first to end are the first to fail.
-        enough = len(rewards) >= min(self.env.num_envs, rewards.maxlen or 1)
-        if self._counts_for_best(it) and self._saves and enough:
-            mean_reward = statistics.mean(rewards)
-            if mean_reward > self.best_mean_reward:
-                self.best_mean_reward = mean_reward
-                self.save(str(self._path(BEST_MODEL)))
-        is_last = it + 1 == self._first_iteration + self._num_iterations
-        if self._saves and is_last and not self._path(BEST_MODEL).exists():
-            self.save(str(self._path(BEST_MODEL)))
-
-    def _save_interrupted(self) -> None:
-        if self._saves:
-            path = self._path(f"model_{max(self.last_completed_iteration, 0)}.pt")
-            self.save(str(path))
-            self.interrupted_checkpoint = path
-            self.logger.stop_logging_writer()
-
-    def _training_state(self) -> dict[str, Any]:
-        env_state = getattr(self.env, "state_dict", None)
-        return {
-            "iteration": self.last_completed_iteration,
-            "rng": _rng_state(self.device),
-            "env": env_state() if env_state is not None else None,
-            "statistics": self.logger.statistics_state(),
-            "best_mean_reward": self.best_mean_reward,
-            **self._extra_state(),
-        }
-
-    def _load_training_state(self, path: Path, iteration: int) -> None:
-        if not path.is_file():
-            print(f"[Resume] {path.name} not found beside the checkpoint: only models and optimiser continue")
-            return
-        state = load_checkpoint(path, "cpu")
-        continues = self._continue_environment(state, path, iteration)
-        self._load_extra_state(state, continues)
-
-    def _continue_environment(self, state: dict[str, Any], path: Path, iteration: int) -> bool:
-        """Restore environment, statistics and random state; return whether that was possible."""
-        if state["iteration"] != iteration:
-            print(
-                f"[Resume] {path.name} is of iteration {state['iteration']}, the checkpoint of {iteration}: "
-                "environment and random state start afresh"
+    def _load_student(self, path: str) -> None:
+        state = load_checkpoint(path, self.device)
+        if checkpoint_kind(state, path) != STUDENT:
+            raise CheckpointError(f"init_from {path} holds a teacher, expected a student; load it to continue it")
+        actor, weights = self.alg.get_policy(), state["student_state_dict"]
+        here, there = self._num_inputs(actor.state_dict()), self._num_inputs(weights)
+        if here[0] == there[0] and here[1] != there[1]:
+            raise CheckpointError(
+                f"init_from {path} holds a student of {there[1]} inputs, but the environment's observation groups "
+                f"{', '.join(actor.obs_groups)} have {here[1]}; configure environment and groups as in its run"
             )
-            return False
-        best = path.with_name(BEST_MODEL)
-        if best.is_file():
-            self.best_mean_reward = state["best_mean_reward"]
-            self._inherited_best = best
-        if state["env"] is None:
-            print("[Resume] the environment keeps no state: its episodes start afresh")
-            return False
+        load_weights(actor, weights, f"init_from {path}")
+
+    @staticmethod
+    def _num_inputs(weights: dict[str, torch.Tensor]) -> tuple[str, int]:
+        """Return the name of a model's first layer, and how many values it reads."""
+        for first in ("rnn.rnn.weight_ih_l0", "mlp.0.weight"):
+            if first in weights:
+                return first, weights[first].shape[1]
+        return "", 0
+
+    def _set_noise(self, std: float) -> None:
+        distribution = self.alg.get_policy().distribution
+        if not isinstance(distribution, GaussianDistribution) or isinstance(
+            distribution, HeteroscedasticGaussianDistribution
+        ):
+            raise ValueError(
+                f"init_noise_std={std} needs an actor with a GaussianDistribution, whose noise does not depend on "
+                f"the observation; this one has a {type(distribution).__name__}"
+            )
+        low, high = distribution.std_range
+        if not low <= std <= high:
+            raise ValueError(f"init_noise_std must lie in the distribution's std_range [{low}, {high}], got {std}")
+        with torch.no_grad():
+            if distribution.std_type == "log":
+                distribution.log_std_param.fill_(math.log(std))
+            else:
+                distribution.std_param.fill_(std)
+
+    @contextlib.contextmanager
+    def _frozen_actor(self) -> Iterator[None]:
+        """Keep PPO from changing the actor's weights, noise and normaliser, and the learning rate."""
+        actor = self.alg.get_policy()
+        trained = [parameter for parameter in actor.parameters() if parameter.requires_grad]
+        normalizes, schedule = actor.obs_normalization, self.alg.schedule
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        # Whether a model normalises is up to its normaliser; this says whether that one learns.
+        actor.obs_normalization = False
+        # The adaptive schedule would take a policy that does not change for one that changes too slowly.
+        self.alg.schedule = "fixed"
         try:
-            self.env.load_state_dict(state["env"])  # pyright: ignore
-        except ValueError as error:
-            print(f"[Resume] the environment's episodes start afresh: {error}")
-            return False
-        self.logger.load_statistics_state(state["statistics"])
-        self._resume_rng = state["rng"]
-        return True
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+            actor.obs_normalization, self.alg.schedule = normalizes, schedule
 
+    def _status(self, it: int, total_it: int) -> str:
+        warmup = self._warmup_iterations
+        return f"Critic Warm-up: {it}/{warmup} (the actor is frozen)\n\n" if it < warmup else ""
 
-def _rng_state(device: str) -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if torch.device(device).type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
+    def _extra_state(self) -> dict[str, Any]:
+        return {"hidden": [moved(model.get_hidden_state(), "cpu") for model in (self.alg.actor, self.alg.critic)]}
 
-
-def _set_rng_state(state: dict[str, torch.Tensor], device: str) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.device(device).type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
-
-
-class PpoRunner(_LongRunMixin):
-    """rsl_rl's ``OnPolicyRunner`` for teachers; ``anneal_from`` lets the learning rate fall to zero."""
+    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
+        if continues and "hidden" in state:
+            for model, hidden in zip((self.alg.actor, self.alg.critic), state["hidden"], strict=True):
+                model.reset(hidden_state=moved(hidden, self.device))
 
     def _after_iteration(self, it: int) -> None:
         super()._after_iteration(it)
+        if it + 1 >= self._warmup_iterations:
+            self._warmup.close()
+        self._anneal(it + 1, self._first_iteration + self._num_iterations)
+
+    def _anneal(self, completed: int, total: int) -> None:
         anneal_from = self.cfg.get("anneal_from", 1.0)
         if anneal_from >= 1.0:
             return
-        done = (it + 1) / (self._first_iteration + self._num_iterations)
-        share = min(1.0, (1.0 - done) / (1.0 - anneal_from))
+        share = min(1.0, (1.0 - completed / total) / (1.0 - anneal_from))
         self.alg.learning_rate = self.cfg["algorithm"]["learning_rate"] * share
         for group in self.alg.optimizer.param_groups:
             group["lr"] = self.alg.learning_rate
 
 
-class DaggerRunner(_LongRunMixin, DistillationRunner):
+class DaggerRunner(LongRunMixin, DistillationRunner):
     """rsl_rl's ``DistillationRunner`` that shows phase and history, and keeps them across a resume."""
 
     alg: DaggerDistillation  # pyright: ignore

@@ -224,3 +224,8 @@ def per_env(hidden_state: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torc
     """Return copies of a torch RNN's hidden state with the environments first, each of shape (N, layers, H)."""
     parts = hidden_state if isinstance(hidden_state, tuple) else (hidden_state,)
     return tuple(part.detach().transpose(0, 1).clone() for part in parts)
+
+
+def per_step(values: torch.Tensor) -> torch.Tensor:
+    """Return a field of one number per step in the shape of windows, (B, W), where W is 1 for transitions."""
+    return values[:, None] if values.ndim == 1 else values

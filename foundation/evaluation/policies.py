@@ -58,7 +58,8 @@ def load_policy(
     The network is the one in ``params/agent.yaml`` of the checkpoint's run.
 
     Args:
-        path: A checkpoint of a PPO run (a teacher) or of a distillation run (a student).
+        path: A checkpoint of a distillation run (a student), or of a PPO run: a teacher, or a student if its actor
+            reads nothing but the student's observations, as a fine-tuned one does.
         obs: Example observations.
         num_actions: Number of actions.
         device: Torch device.
@@ -69,13 +70,14 @@ def load_policy(
     """
     path = Path(path)
     state = load_checkpoint(path, device)
-    found = checkpoint_kind(state, path)
-    if role is not None and found != role:
-        raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
-    cfg_key, state_key = _MODEL_KEYS[found]
+    kind = checkpoint_kind(state, path)
+    cfg_key, state_key = _MODEL_KEYS[kind]
     agent = load_params(path.parent, "agent")
     if agent is None:
         raise CheckpointError(f"checkpoint {path} has no params/agent.yaml beside it, which describes its network")
+    found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
+    if role is not None and found != role:
+        raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
     model = _build_model(agent[cfg_key], agent["obs_groups"], cfg_key, obs, num_actions)
     load_weights(model, state[state_key], f"checkpoint {path}")
     return Policy(model.to(device).eval(), found, path)

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = cli.flight_parser("evaluate", __doc__, num_envs=1024)
     parser.add_argument("--teacher", help="a teacher's checkpoint or run folder")
-    parser.add_argument("--student", help="a student's checkpoint or run folder")
+    parser.add_argument("--student", help="a student's checkpoint or run folder, distilled or fine-tuned")
     parser.add_argument("--json", help="file to write the result to")
     return parser
 

@@ -13,7 +13,9 @@ from foundation.rsl_rl import cli
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = cli.flight_parser("play", __doc__, num_envs=8)
-    parser.add_argument("--checkpoint", help="a checkpoint or run folder, of a teacher or a student")
+    parser.add_argument(
+        "--checkpoint", help="a checkpoint or run folder, of a teacher or a student, distilled or fine-tuned"
+    )
     parser.add_argument("--load_run", help="name of the run's folder (default: the newest)")
     parser.add_argument("--output", help="picture to write (default: plots/<checkpoint>.png in the run's folder)")
     return parser

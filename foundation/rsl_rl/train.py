@@ -1,4 +1,7 @@
-"""Train a teacher (task point_ctrl) or distil a student from one (task distillation)."""
+"""Train a teacher (task point_ctrl), distil a student from one (task distillation), or fine-tune the student.
+
+A student is fine-tuned by PPO on task point_ctrl, with --init_from.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ from foundation.rsl_rl import cli
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
+
+LONGEST_DEFAULT_WARMUP = 20
+"""Largest default of ``critic_warmup_iterations`` when a student is fine-tuned."""
 
 EPILOG = """\
 Settings of the environment and the agent follow the flags in Hydra's grammar, for example
@@ -42,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="a teacher's checkpoint or run folder to distil from, or one of the same task to continue",
     )
     parser.add_argument("--teacher", help="a teacher's checkpoint to distil from; without any, the packaged one")
+    parser.add_argument(
+        "--init_from",
+        help="a student's checkpoint or run folder to fine-tune with PPO on task point_ctrl: the actor takes its "
+        "network, weights and observations; the first agent.critic_warmup_iterations, by default a tenth of the "
+        f"run and at most {LONGEST_DEFAULT_WARMUP}, train the critic only; agent.init_noise_std sets the actor's "
+        "noise",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a run of this experiment")
     parser.add_argument("--load_run", help="with --resume: name of the run's folder (default: the newest)")
     parser.add_argument("--logger", choices=("tensorboard", "wandb"), help="where metrics go")
@@ -80,18 +93,27 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
 
     task = load_task(args.task)
     cli.check_device(args.device)
+    if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
+        raise cli.UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = _flag_settings(args)
     params_dir = None if args.params is None else Path(args.params) / "params"
     _, agent_cfg = compose(task, overrides, params_dir, flags=flags)
     _require_wandb(agent_cfg.logger)
+    student = _initial_student(args, agent_cfg)
     teacher, resume = _checkpoints(args, task, agent_cfg)
     if resume is not None and params_dir is None and (resume.parent / "params").is_dir():
         params_dir = resume.parent / "params"
-    networks = _teacher_network(teacher)
+    described = teacher or _first_of_several_teachers(agent_cfg)
+    networks = (
+        _teacher_network(described) if student is None else _student_settings(student, agent_cfg, params_dir)
+    )
     env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
     if teacher is not None:
         path = str(teacher.resolve())
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=path)
+    if student is not None:
+        _require_the_students_noise(agent_cfg, networks)
+        agent_cfg.init_from = str(student)
     _make_usd_path_absolute(env_cfg)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
@@ -103,6 +125,9 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     if resume is not None:
         print(f"[Run] continuing from {resume}")
         runner.load(str(resume))
+    if student is not None:
+        print(f"[Run] fine-tuning {student}")
+    _require_training_of_the_actor(agent_cfg, runner.current_learning_iteration)
     save_params(run_dir, env_cfg, agent_cfg)
     return runner, run_dir, agent_cfg.max_iterations
 
@@ -116,7 +141,30 @@ def _flag_settings(args: argparse.Namespace) -> dict[str, Any]:
         "agent.run_name": args.run_name,
         "agent.logger": args.logger,
         "agent.wandb_project": args.log_project_name,
+        "agent.init_from": args.init_from,
     }
+
+
+def _initial_student(args: argparse.Namespace, agent_cfg: Any) -> Path | None:
+    """Return the checkpoint of the student to fine-tune, if there is one."""
+    from foundation.distill.checkpoint import STUDENT, checkpoint_kind, load_checkpoint
+
+    init_from = getattr(agent_cfg, "init_from", None)
+    if init_from is None:
+        return None
+    if args.checkpoint is not None or args.resume:
+        if args.init_from is None and args.params is not None:
+            # The parameters tell where the run that is continued came from.
+            return None
+        raise cli.UsageError(
+            f"--init_from {init_from} begins a new run, --checkpoint and --resume continue one; give one of them"
+        )
+    found = cli.find_checkpoint(init_from, None, None).resolve()
+    if checkpoint_kind(load_checkpoint(found), found) != STUDENT:
+        raise cli.UsageError(
+            f"--init_from {found} is of a PPO run, expected a student's checkpoint; continue it with --checkpoint"
+        )
+    return found
 
 
 def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tuple[Path | None, Path | None]:
@@ -135,6 +183,10 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
         if not distils:
             return None, None
         configured = agent_cfg.algorithm.teacher_checkpoint
+        if isinstance(configured, list) and teacher is not None:
+            raise cli.UsageError(f"--teacher {teacher} and a list of agent.algorithm.teacher_checkpoint; give one")
+        if isinstance(configured, list):
+            return None, None
         return teacher or (Path(configured) if configured else cli.packaged_teacher()), None
     found = cli.find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     kind = checkpoint_kind(load_checkpoint(found), found)
@@ -145,7 +197,10 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
             )
         return None, found
     if not distils:
-        raise cli.UsageError(f"--checkpoint {found} holds a student; task {args.task} trains teachers")
+        raise cli.UsageError(
+            f"--checkpoint {found} holds a student; task {args.task} trains teachers, and fine-tunes a student "
+            "given by --init_from"
+        )
     if args.resume or teacher is not None:
         raise cli.UsageError(
             f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it"
@@ -153,12 +208,62 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
     return found, None
 
 
+def _first_of_several_teachers(agent_cfg: Any) -> Path | None:
+    """Return the teacher whose network all of several share, if there are several."""
+    configured = getattr(agent_cfg.algorithm, "teacher_checkpoint", None)
+    return Path(configured[0]) if isinstance(configured, list) else None
+
+
 def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
-    """Return the settings that give the teacher the network of its own run, where that is known."""
+    """Return the settings that give the teacher network and observations of its own run, where they are known."""
     from foundation.tasks.config import load_params
 
     saved = None if teacher is None else load_params(teacher.parent, "agent")
-    return None if saved is None or "actor" not in saved else {"teacher": saved["actor"]}
+    if saved is None or "actor" not in saved:
+        return None
+    return {"teacher": saved["actor"], "obs_groups": {"teacher": saved["obs_groups"]["actor"]}}
+
+
+def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) -> dict[str, Any] | None:
+    """Return the settings that fine-tune a student, or None if the saved parameters already do."""
+    from foundation.tasks.config import load_params
+
+    repeated = None if params_dir is None else load_params(params_dir.parent, "agent")
+    if repeated is not None and repeated.get("init_from") == str(student):
+        return None
+    saved = load_params(student.parent, "agent")
+    if saved is None:
+        raise cli.UsageError(
+            f"--init_from {student} has no params/agent.yaml beside it, which describes its network; give the "
+            "checkpoint in its run's folder"
+        )
+    settings = {"actor": saved["student"], "obs_groups": {"actor": saved["obs_groups"]["student"]}}
+    if params_dir is None:
+        settings["critic_warmup_iterations"] = min(LONGEST_DEFAULT_WARMUP, agent_cfg.max_iterations // 10)
+    return settings
+
+
+def _require_the_students_noise(agent_cfg: Any, settings: dict[str, Any] | None) -> None:
+    if settings is None:
+        return
+    configured, students = (
+        (cfg or {}).get("init_std")
+        for cfg in (agent_cfg.actor.distribution_cfg, settings["actor"]["distribution_cfg"])
+    )
+    if configured != students:
+        raise cli.UsageError(
+            f"agent.actor.distribution_cfg.init_std={configured} has no effect with --init_from, which loads the "
+            f"student's noise; set agent.init_noise_std={configured}"
+        )
+
+
+def _require_training_of_the_actor(agent_cfg: Any, first_iteration: int) -> None:
+    warmup, end = getattr(agent_cfg, "critic_warmup_iterations", 0), first_iteration + agent_cfg.max_iterations
+    if warmup >= end:
+        raise cli.UsageError(
+            f"agent.critic_warmup_iterations={warmup} leaves no iteration to train the actor, the run ends after "
+            f"{end}; lower it or raise --max_iterations"
+        )
 
 
 def _make_usd_path_absolute(env_cfg: Any) -> None:
@@ -172,9 +277,11 @@ def _make_usd_path_absolute(env_cfg: Any) -> None:
 
 def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
     cfg = agent_cfg.to_dict()
+    # The checkpoint to continue holds teacher and actor, whatever became of the files that they came from.
     if resume is not None and isinstance(cfg["algorithm"].get("teacher_checkpoint"), str):
-        # The checkpoint holds the teacher, whatever became of the file that it came from.
         cfg["algorithm"]["teacher_checkpoint"] = None
+    if resume is not None and "init_from" in cfg:
+        cfg["init_from"] = None
     if cfg["logger"] == "wandb":
         cfg["logger"] = {"class_name": "WandbLogWriter", "project_name": cfg["wandb_project"]}
     return cfg

@@ -226,3 +226,42 @@ def test_any_text_survives_the_way_from_flag_to_setting(value):
     args, _ = cli.parse(train.build_parser(), ["--task", "point_ctrl", f"--run_name={value}"])
     _, agent = compose(load_task("point_ctrl"), flags=train._flag_settings(args))
     assert agent.run_name == value
+
+
+def test_several_teachers_need_an_environment_that_assigns_them(empty, capsys):
+    from foundation.rsl_rl.cli import packaged_teacher
+
+    with pytest.raises(ValueError, match="2 teachers are configured, but neither observations nor extras"):
+        train.main(
+            ["--task", "distillation", "--num_envs", "4", "--max_iterations", "1"]
+            + [f"agent.algorithm.teacher_checkpoint=[{packaged_teacher()},{packaged_teacher()}]"]
+        )
+
+
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
+def test_three_settings_make_the_student_recurrent_and_it_can_be_evaluated(empty, capsys, rnn_type):
+    from foundation.rsl_rl.evaluate import main as evaluate
+
+    train.main(
+        ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
+        + [
+            "agent.student.class_name=RNNModel",
+            f"agent.student.rnn_type={rnn_type}",
+            "agent.student.rnn_hidden_dim=32",
+        ]
+    )
+    (run,) = (empty / "logs" / "rsl_rl" / "distillation").iterdir()
+    weights = torch.load(run / "best_model.pt")["student_state_dict"]
+    assert weights["rnn.rnn.weight_hh_l0"].shape == ({"gru": 3, "lstm": 4}[rnn_type] * 32, 32)
+    evaluate(["--student", str(run), "--num_envs", "4"])
+    assert "student" in capsys.readouterr().out
+
+
+def test_the_learning_rate_falls_over_the_whole_run_without_being_told_its_length(empty):
+    train.main(
+        ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
+        + ["agent.algorithm.learning_rate_schedule=linear"]
+    )
+    (run,) = (empty / "logs" / "rsl_rl" / "distillation").iterdir()
+    state = torch.load(run / "model_1.pt")
+    assert state["optimizer_state_dict"]["param_groups"][0]["lr"] == pytest.approx(0.5e-3)
