@@ -8,10 +8,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from foundation.distill import DaggerOptions
 from foundation.rsl_rl import evaluate, play, train
 from foundation.sim.usd import CF2X_USD_PATH
 
@@ -108,3 +110,13 @@ def test_both_readmes_have_the_same_commands_tables_and_pictures():
             [strip.sub("", item) for item in re.findall(pattern, text, re.S | re.M)] for text in (english, chinese)
         )
         assert first == second
+
+
+def test_the_table_of_options_has_every_option_with_its_default_and_a_test_that_exists():
+    text = (ROOT / "docs" / "DAGGER_IMPLEMENTATION.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| .* \| `(\w+\.py)::(\w+)` \|$", text, re.M)
+    assert [(name, default) for name, default, _, _ in rows] == [
+        (field.name, str(field.default)) for field in fields(DaggerOptions)
+    ]
+    for _, _, file, test in rows:
+        assert f"def {test}(" in (ROOT / "tests" / "distill" / file).read_text(), test

@@ -118,7 +118,8 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> No
     if isinstance(value, list) and _has_fixed_length(before) and len(value) != len(before):
         raise ConfigError(f"{what}: expected {len(before)} values, got {len(value)}")
     try:
-        OmegaConf.update(tree[group], key, value)
+        # Where nothing is set there is nothing to merge with.
+        OmegaConf.update(tree[group], key, value, merge=before is not None)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what}: {_first_line(error)}") from error
 
