@@ -55,6 +55,7 @@ class Aggregation:
         self._steps, self._num_envs = storage.num_transitions_per_env, storage.num_envs
         self._several = isinstance(teacher, TeacherEnsemble)
         teachers: Sequence[Any] = list(teacher.models) if isinstance(teacher, TeacherEnsemble) else [teacher]
+        self._loss_per_teacher = torch.zeros(2, len(teachers) if self._several else 0, device=self.device)
         num_actions = storage.privileged_actions.shape[-1]
         latent = None if options.latent_matching is None else LatentMatching(**options.latent_matching)
         self.loss = ImitationLoss(
@@ -123,11 +124,30 @@ class Aggregation:
             count = min(count, options.max_updates_per_iteration)
         return self.buffer.mini_batches(size, count)
 
-    def losses(self, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of every transition of a mini-batch, and which of them count, both (B,) or (B, W)."""
+    def losses(self, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the loss of every transition of a mini-batch, (B,) or (B, W), and which count, None if all do."""
         actions = self.layout.run(self._student, self._obs(batch, groups_of(self._student)), batch)
         losses = self.loss(actions, batch, partial(self.layout.arrange, batch=batch))
-        return losses, batch.get(TRAINED, torch.ones_like(batch["dones"]))
+        return losses, batch.get(TRAINED, None)
+
+    def record_losses(self, batch: TensorDict, losses: torch.Tensor, counts: torch.Tensor | None) -> None:
+        """Let sampling and the losses per teacher know what :meth:`losses` returned."""
+        if not (self._several or self.buffer.sampler.reads_losses):
+            return
+        counts = torch.ones_like(losses) if counts is None else counts.float()
+        losses = losses * counts
+        self.buffer.record_loss(batch, per_step(losses).sum(1) / per_step(counts).sum(1))
+        if self._several:
+            teacher = batch["teacher_id"].flatten().long()
+            self._loss_per_teacher[0].index_add_(0, teacher, losses.flatten())
+            self._loss_per_teacher[1].index_add_(0, teacher, counts.flatten())
+
+    def loss_per_teacher(self) -> dict[str, float]:
+        """Return the mean recorded loss of each of several teachers that had one, and begin anew."""
+        sums, counts = self._loss_per_teacher.tolist()
+        self._loss_per_teacher.zero_()
+        pairs = enumerate(zip(sums, counts, strict=True))
+        return {f"behavior_teacher_{i}": total / count for i, (total, count) in pairs if count}
 
     def check_relabel(self) -> None:
         """Check that the history can be labelled anew.

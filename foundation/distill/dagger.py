@@ -21,7 +21,6 @@ from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver, TeacherSchedule
 from foundation.distill.teachers import TeacherEnsemble, teachers_in
-from foundation.distill.windows import per_step
 
 _STATE_VERSION = 1
 
@@ -108,8 +107,9 @@ class DaggerDistillation(Distillation):
             self.aggregation = Aggregation(own, self._raw_student, self._raw_teacher, storage, self._say)
         else:
             self._set_up_stock_loss()
-        # Read by the logger when an iteration ends, so they may be written until then.
-        self._history_metrics = {name: torch.zeros(1) for name in ("buffer_size", "buffer_capacity")}
+        # The logger reads them when an iteration ends, after the update has written them.
+        names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
+        self._metrics = {f"Distillation/{name}": torch.zeros(1) for name in names}
 
     @property
     def iteration(self) -> int:
@@ -167,6 +167,7 @@ class DaggerDistillation(Distillation):
         """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
         self._set_learning_rate()
         self.last_teacher_fraction = (self._phases == TEACHER_PHASE).float().mean().item()
+        self._metrics["Distillation/teacher_fraction"].fill_(self.last_teacher_fraction)
         if self.aggregation is None:
             # rsl_rl forgets what a recurrent teacher remembers.
             hidden = self.teacher.get_hidden_state()
@@ -174,24 +175,17 @@ class DaggerDistillation(Distillation):
             self.teacher.reset(hidden_state=hidden)
             return losses
         self.aggregation.aggregate(self._phases)
-        self._history_metrics["buffer_size"].fill_(self.aggregation.buffer.num_transitions())
-        self._history_metrics["buffer_capacity"].fill_(self.buffer_capacity)
-        sums = torch.zeros(2, 1 + len(self._teachers()), device=self.device)
-        steps = 0
-        for batch in self.aggregation.mini_batches():
-            sums += self._gradient_step(self.aggregation, batch)
-            steps += 1
-        if steps == 0:
+        self._metrics["Distillation/buffer_size"].fill_(self.aggregation.buffer.num_transitions())
+        self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
+        losses = [self._gradient_step(self.aggregation, batch) for batch in self.aggregation.mini_batches()]
+        self.num_updates += 1
+        self.storage.clear()
+        if not losses:
             self._say(
                 f"No gradient step: episode_filter={self.options.episode_filter} has let no transition through yet"
             )
-        self.num_updates += 1
-        self.storage.clear()
-        behavior, *per_teacher = (sums[0] / sums[1]).tolist()
-        if self._ensemble is None:
-            return {"behavior": behavior}
-        losses = {f"behavior_teacher_{i}": loss for i, loss in enumerate(per_teacher) if not math.isnan(loss)}
-        return {"behavior": behavior} | losses
+            return {"behavior": math.nan}
+        return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
 
     def relabel(self, teacher_checkpoint: str | Path) -> None:
         """Take another teacher, and let it label the whole history anew.
@@ -353,14 +347,13 @@ class DaggerDistillation(Distillation):
             group["lr"] = self.learning_rate
 
     def _gradient_step(self, aggregation: Aggregation, batch: TensorDict) -> torch.Tensor:
-        """Make one step and return sums and counts of the loss, in all and per teacher, shape (2, 1 + K)."""
         with torch.autocast(
             torch.device(self.device).type,
             enabled=getattr(self, "use_mixed_precision", False),
             dtype=torch.bfloat16,
         ):
             losses, counts = aggregation.losses(batch)
-        loss = (losses * counts).sum() / counts.sum()
+        loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
         self.optimizer.zero_grad()
         loss.backward()
         if self.is_multi_gpu:
@@ -368,32 +361,19 @@ class DaggerDistillation(Distillation):
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.max_grad_norm)
         self.optimizer.step()
-        per_row = per_step((losses * counts).detach()).sum(1) / per_step(counts).sum(1)
-        aggregation.buffer.record_loss(batch, per_row)
-        out = torch.zeros(2, 1 + len(self._teachers()), device=self.device)
-        out[:, 0] = torch.stack([loss.detach(), torch.ones_like(loss)])
-        if self._ensemble is not None:
-            teacher = batch["teacher_id"].flatten().long() + 1
-            out[0].index_add_(0, teacher, (losses * counts).detach().flatten())
-            out[1].index_add_(0, teacher, counts.flatten().float())
-        return out
+        aggregation.record_losses(batch, losses.detach(), counts)
+        return loss.detach()
 
     def _log_metrics(self, extras: dict[str, Any]) -> None:
-        step = self.storage.step
         if self._ensemble is not None and self._ensemble.assignment is None:
             raise ValueError(
                 f"{len(self._ensemble)} teachers are configured, but neither observations nor extras of the "
                 f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
             )
-        metrics: dict[str, Any] = {
-            "training_phase": float(self.phase),
-            "teacher_fraction": (self._phases[step] == TEACHER_PHASE).float().mean(),
-        }
-        if self.aggregation is not None:
-            metrics |= self._history_metrics
+        metrics = {"Distillation/training_phase": float(self.phase), **self._metrics}
         # rsl_rl logs one of the two, the first that is there.
         key = "episode" if "episode" in extras else "log"
-        extras[key] = {**extras.get(key, {}), **{f"Distillation/{name}": value for name, value in metrics.items()}}
+        extras[key] = {**extras.get(key, {}), **metrics}
 
     def _announce_switch(self) -> None:
         rule = "=" * 80

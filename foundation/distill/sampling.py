@@ -16,6 +16,8 @@ DEFAULT_PRIORITY_EXPONENT = 0.6
 class Sampler:
     """Draws slots; this one with equal probability, independently and with replacement."""
 
+    reads_losses = False
+    """Whether :meth:`record_loss` has an effect."""
     _NOTE: tuple[torch.dtype, Any] | None = None
     """Dtype and first value of what is noted of each row; None if nothing is."""
 
@@ -145,6 +147,7 @@ class LossPrioritised(_Weighted):
     gradient is meant to favour what the student gets wrong.
     """
 
+    reads_losses = True
     _NOTE = (torch.float32, 1.0)
     _SMALLEST = 1e-8
 

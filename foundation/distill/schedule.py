@@ -100,14 +100,15 @@ class Driver:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the actions to apply (N, A) and where they are the teacher's, bool (N,)."""
         probability = self.schedule.teacher_probability(iteration)
-        if self.schedule.kind == "two_stage" or probability in (0.0, 1.0):
+        if probability in (0.0, 1.0):
             # Whatever was drawn when an episode began no longer counts; and no random number is used up.
             self._teacher_drives.fill_(probability == 1.0)
+            if self.disagreement_threshold is None:
+                return (teacher_actions if probability else student_actions), self._teacher_drives
         else:
             drawn = torch.rand(len(self._begins), device=self._begins.device) < probability
             renewed = self._begins if self.mixing == "episode" else torch.ones_like(self._begins)
             self._teacher_drives.copy_(torch.where(renewed, drawn, self._teacher_drives))
-        self._begins.zero_()
         teacher_drives = self._teacher_drives
         if self.disagreement_threshold is not None:
             distance = (student_actions - teacher_actions).norm(dim=-1)
