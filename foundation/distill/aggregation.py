@@ -107,7 +107,9 @@ class Aggregation:
             rows = rows[per_step(rows[TRAINED]).any(1)]
         if len(rows) == 0:
             return
-        self.buffer.append(rows)
+        # A filter may release more than one rollout at once.
+        for part in rows.split(self.buffer.max_size):
+            self.buffer.append(part)
         # Running statistics over every rollout are the statistics of all data ever aggregated.
         self._student.update_normalization(self._trained_obs(rows))
 
@@ -126,7 +128,8 @@ class Aggregation:
 
     def losses(self, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the loss of every transition of a mini-batch, (B,) or (B, W), and which count, None if all do."""
-        actions = self.layout.run(self._student, self._obs(batch, groups_of(self._student)), batch)
+        with self.loss.listening():
+            actions = self.layout.run(self._student, self._obs(batch, groups_of(self._student)), batch)
         losses = self.loss(actions, batch, partial(self.layout.arrange, batch=batch))
         return losses, batch.get(TRAINED, None)
 
@@ -164,23 +167,31 @@ class Aggregation:
 
     def relabel(self) -> None:
         """Let the teacher label the whole history anew, from its stored observations."""
+        for start in range(0, len(self.buffer), DEFAULT_MINI_BATCH_SIZE):
+            stop = min(start + DEFAULT_MINI_BATCH_SIZE, len(self.buffer))
+            slots = torch.arange(start, stop, device=self.buffer.sampler.device)
+            self.buffer.overwrite(slots, self._labels_of(self.buffer[slots]))
+        for rows in [] if self.filter is None else self.filter.waiting:
+            rows.update(self._labels_of(rows))
+
+    def _labels_of(self, rows: TensorDict) -> dict[str, torch.Tensor]:
+        """Return the teacher's labels for stored observations."""
         assert not isinstance(self._teacher, TeacherEnsemble)
-        for slots in torch.arange(len(self.buffer)).split(DEFAULT_MINI_BATCH_SIZE):
-            slots = slots.to(self.buffer.sampler.device)
-            batch = self.buffer[slots]
-            shape = batch["dones"].shape
-            obs = {name: batch[f"obs/{name}"].flatten(0, len(shape) - 1) for name in groups_of(self._teacher)}
-            with torch.no_grad():
-                labels = {"teacher_actions": self._teacher(TensorDict(obs, batch_size=[shape.numel()]))}
-                labels |= self.loss.labels(shape.numel(), self._select)
-            self.buffer.overwrite(slots, {name: value.view(*shape, -1) for name, value in labels.items()})
+        shape = rows["dones"].shape
+        obs = {name: rows[f"obs/{name}"].flatten(0, len(shape) - 1) for name in groups_of(self._teacher)}
+        with torch.no_grad(), self.loss.listening():
+            labels = {"teacher_actions": self._teacher(TensorDict(obs, batch_size=[shape.numel()]))}
+            labels |= self.loss.labels(shape.numel(), self._select)
+        return {name: value.view(*shape, -1) for name, value in labels.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history, and what the next rollout's rows need of earlier ones."""
+        # The rollout so far is lost, so what comes next does not follow what is remembered.
+        whole = self._storage.step == 0
         return {
             "history": self.buffer.state_dict(),
-            "layout": self.layout.state_dict(),
-            "filter": None if self.filter is None else self.filter.state_dict(),
+            "layout": self.layout.state_dict() if whole else None,
+            "filter": self.filter.state_dict() if whole and self.filter is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], continues: bool) -> None:
@@ -190,7 +201,7 @@ class Aggregation:
             ValueError: If the saved history does not fit.
         """
         self.buffer.load_state_dict(state["history"])
-        if continues:
+        if continues and state["layout"] is not None:
             self.layout.load_state_dict(moved(state["layout"], self.device))
         if continues and self.filter is not None and state["filter"] is not None:
             self.filter.load_state_dict(moved(state["filter"], self.device))
@@ -200,11 +211,11 @@ class Aggregation:
         obs, was_training = self._storage.observations[0], self._student.training
         self._student.eval()
         self._teacher.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.loss.listening():
             self._teacher(obs)
             self._student(obs)
-            self.loss.check_latents(self._num_envs)
             labels = self.loss.labels(self._num_envs, lambda values: values[0])
+            self.loss.check_latents(self._num_envs, labels)
         hidden = self._student.get_hidden_state()
         if self._several:
             labels["teacher_id"] = torch.zeros(self._num_envs, dtype=torch.uint8, device=self.device)

@@ -131,7 +131,7 @@ class AggregatedBuffer:
         return -(-self._size // mini_batch_size)
 
     def mini_batches(self, mini_batch_size: int, count: int) -> Iterator[TensorDict]:
-        """Yield ``count`` mini-batches of rows, each with its slots as field :data:`SLOT`.
+        """Yield ``count`` mini-batches of rows, with their slots as field :data:`SLOT` where losses are recorded.
 
         Raises:
             ValueError: If nothing is stored.
@@ -140,12 +140,14 @@ class AggregatedBuffer:
             raise ValueError("mini-batches were asked of an empty history")
         for slots in self.sampler.draw(self._size, mini_batch_size, count):
             batch = self[slots]
-            batch[SLOT] = slots.to(self.device)
+            if self.sampler.reads_losses:
+                batch[SLOT] = slots.to(self.device)
             yield batch
 
     def record_loss(self, batch: TensorDict, losses: torch.Tensor) -> None:
         """Tell the losses (B,) of a mini-batch's rows, which sampling ``loss`` reads."""
-        self.sampler.record_loss(batch[SLOT].to(self.sampler.device), losses)
+        if self.sampler.reads_losses:
+            self.sampler.record_loss(batch[SLOT].to(self.sampler.device), losses)
 
     def overwrite(self, slots: torch.Tensor, fields: Mapping[str, torch.Tensor]) -> None:
         """Overwrite some fields of the rows in some slots, as when another teacher labels them."""
@@ -158,6 +160,8 @@ class AggregatedBuffer:
         return {
             "size": self._size,
             "capacity": self.capacity,
+            "max_size": self.max_size,
+            "kinds": {"sampling": type(self.sampler).__name__, "eviction": type(self.eviction).__name__},
             "data": self.storage.state(self._size),
             "sampler": self.sampler.state_dict(self._size),
             "eviction": self.eviction.state_dict(),
@@ -175,7 +179,14 @@ class AggregatedBuffer:
                 f"the saved history has capacity {capacity}, more than max_buffer_size={self.max_size}; "
                 f"set max_buffer_size to at least {capacity}"
             )
-        continues = size == capacity < self.max_size
+        kinds = {"sampling": type(self.sampler).__name__, "eviction": type(self.eviction).__name__}
+        for option, kind in kinds.items():
+            if state["kinds"][option] != kind:
+                raise ValueError(
+                    f"the saved history was kept with {option} {state['kinds'][option]}, this one is with {kind}; "
+                    f"set {option} to that of the earlier run"
+                )
+        continues = size == state["max_size"] < self.max_size
         if continues and not isinstance(self.eviction, Fifo):
             raise ValueError(
                 f"a full history of {size} rows cannot go on in one of {self.max_size} with this eviction; "
@@ -190,11 +201,15 @@ class AggregatedBuffer:
         self._size = size
 
     def _phases(self, rows: TensorDict) -> torch.Tensor:
-        """Return each row's phase; a window has that of its first step."""
-        device = self.sampler.device
-        if "phase" not in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
-            return torch.zeros(rows.batch_size[0], dtype=torch.uint8, device=device)
-        return rows["phase"].flatten(1)[:, 0].to(device) if rows["phase"].ndim > 1 else rows["phase"].to(device)
+        """Return each row's phase; a window has that of its first trained step."""
+        fields, device = tensors_of(rows), self.sampler.device
+        if "phase" not in fields:
+            return torch.zeros(len(rows), dtype=torch.uint8, device=device)
+        phases = fields["phase"]
+        if phases.ndim > 1:
+            first = fields["trained"].to(torch.uint8).argmax(1, keepdim=True)
+            phases = phases.gather(1, first)[:, 0]
+        return phases.to(device)
 
     def _write(self, rows: TensorDict, source: Index, slots: Index) -> None:
         self.storage.write(slots, {name: rows[name][source] for name in self.storage.columns})

@@ -64,6 +64,8 @@ class DaggerDistillation(Distillation):
                 f"gradient_length must be at most num_learning_epochs * num_steps_per_env "
                 f"({own.num_learning_epochs * steps}), or no gradient step is ever made; got {own.gradient_length}"
             )
+        if stock_options.get("multi_gpu_cfg") is not None:
+            _refuse_several_processes(own)
         if own.learning_rate_schedule != "constant" and own.learning_rate_iterations is None:
             raise ValueError(
                 f"learning_rate_schedule={own.learning_rate_schedule} needs learning_rate_iterations, the number "
@@ -132,10 +134,13 @@ class DaggerDistillation(Distillation):
         if step == 0 and self.schedule.switches_at(self.iteration):
             self._announce_switch()
         self._assign_teachers(obs)
-        if self.aggregation is not None:
-            self.aggregation.before_step()
         # The student acts also where the teacher drives: its action is stored and its std is logged.
-        student_actions = super().act(obs)
+        if self.aggregation is None:
+            student_actions = super().act(obs)
+        else:
+            self.aggregation.before_step()
+            with self.aggregation.loss.listening():
+                student_actions = super().act(obs)
         teacher_actions = self.transition.privileged_actions
         assert teacher_actions is not None
         actions, teacher_drives = self.driver.choose(self.iteration, student_actions, teacher_actions)
@@ -186,6 +191,18 @@ class DaggerDistillation(Distillation):
             )
             return {"behavior": math.nan}
         return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
+
+    def check_learning_rate(self, last: int) -> None:
+        """Check that the learning rate is above zero up to iteration ``last``.
+
+        Raises:
+            ValueError: If it reaches zero before.
+        """
+        horizon = self.options.learning_rate_iterations
+        if horizon is not None and last >= horizon:
+            raise ValueError(
+                f"iteration {last} has a learning rate of zero: raise learning_rate_iterations, which is {horizon}"
+            )
 
     def relabel(self, teacher_checkpoint: str | Path) -> None:
         """Take another teacher, and let it label the whole history anew.
@@ -245,7 +262,6 @@ class DaggerDistillation(Distillation):
             raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
         if load_iteration:
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
-            self._set_learning_rate()
         return load_iteration
 
     def training_state(self) -> dict[str, Any]:
@@ -335,11 +351,7 @@ class DaggerDistillation(Distillation):
         if own.learning_rate_schedule == "constant":
             return
         assert own.learning_rate_iterations is not None
-        if iteration >= own.learning_rate_iterations:
-            raise ValueError(
-                f"iteration {iteration} has a learning rate of zero: raise learning_rate_iterations, which is "
-                f"{own.learning_rate_iterations}"
-            )
+        self.check_learning_rate(iteration)
         share = iteration / own.learning_rate_iterations
         falls = 1.0 - share if own.learning_rate_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
         self.learning_rate = self.base_learning_rate * falls
@@ -390,6 +402,15 @@ class DaggerDistillation(Distillation):
     def _print(self, message: str) -> None:
         if self.gpu_global_rank == 0:
             print(message, flush=True)
+
+
+def _refuse_several_processes(options: DaggerOptions) -> None:
+    """Refuse what would let the processes of a distributed run drift apart or share files."""
+    for name in ("episode_filter", "buffer_dir"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"{name}={getattr(options, name)} works in a single process only; drop it, or train on one GPU"
+            )
 
 
 def _load_teacher(model: nn.Module, path: str | Path) -> None:

@@ -142,8 +142,8 @@ class Balanced:
             other = self._queues[STUDENT_PHASE if phase == TEACHER_PHASE else TEACHER_PHASE]
             rows = (phases == phase).nonzero()[:, 0]
             spare = max(0, len(other) - int(self.floor * size))
-            from_other = other.pop(min(len(rows), spare))
-            slots = torch.cat([from_other, own.pop(len(rows) - len(from_other))])
+            from_own = min(max(0, len(rows) - spare), len(own))
+            slots = torch.cat([other.pop(len(rows) - from_own), own.pop(from_own)])
             own.push(slots)
             pairs.append((rows, slots))
         return pairs

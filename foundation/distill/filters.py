@@ -38,7 +38,7 @@ class EpisodeFilter:
         self._predicate = _resolve(predicate)
         with torch.inference_mode(False):
             self._good = torch.zeros(steps, num_envs, dtype=torch.bool, device=device)
-        self._waiting: list[TensorDict] = []
+        self.waiting: list[TensorDict] = []
 
     def observe(self, step: int, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]) -> None:
         """Ask the predicate about the episodes that end in a rollout's step."""
@@ -66,7 +66,7 @@ class EpisodeFilter:
         first = rollout[_VERDICT][0]
         num_envs = len(first)
         released, waiting = [], []
-        for held in self._waiting:
+        for held in self.waiting:
             env = held["env"]
             verdict = per_step(held[_VERDICT])
             open_steps = (verdict == _UNKNOWN) & ends_here[env][:, None]
@@ -74,20 +74,20 @@ class EpisodeFilter:
             self._sort(held, released, waiting)
         rows["env"] = torch.arange(len(rows), device=rows.device) % num_envs
         self._sort(rows, released, waiting)
-        self._waiting = waiting
+        self.waiting = waiting
         return torch.cat(released).exclude("env", _VERDICT)  # pyright: ignore
 
     def num_waiting(self) -> int:
         """Return the number of rows kept back."""
-        return sum(len(held) for held in self._waiting)
+        return sum(len(held) for held in self.waiting)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows kept back."""
-        return {"waiting": [tensors_of(held) for held in self._waiting]}
+        return {"waiting": [tensors_of(held) for held in self.waiting]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the rows kept back."""
-        self._waiting = [TensorDict(held, batch_size=[len(held["env"])]) for held in state["waiting"]]
+        self.waiting = [TensorDict(held, batch_size=[len(held["env"])]) for held in state["waiting"]]
 
     @staticmethod
     def _sort(rows: TensorDict, released: list[TensorDict], waiting: list[TensorDict]) -> None:
@@ -112,6 +112,8 @@ def _resolve(predicate: str | Predicate) -> Predicate:
             raise ValueError(f"episode_filter={predicate} cannot be imported: {error}") from error
 
     def read(rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]) -> torch.Tensor:
+        if predicate not in extras and not dones.any():
+            return torch.zeros_like(dones)
         if predicate not in extras:
             raise ValueError(
                 f"episode_filter={predicate} is no key of the environment's extras, which are {sorted(extras)}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,12 @@ from rsl_rl.models import MLPModel
 from rsl_rl.modules import GaussianDistribution
 from tensordict import TensorDict
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 LOSSES = ("mse", "huber", "kl")
+SMALLEST_STD = 1e-6
+"""Floor of a standard deviation, as in rsl_rl's distributions."""
+_RAW, _LATENT = "raw", "latent"
 
 
 @dataclass
@@ -28,18 +33,36 @@ class LatentMatching:
 
 
 class _Tap:
-    """The newest output of a module."""
+    """The newest output of a module, while listening: a model with hooks or graphs could not be exported."""
 
     def __init__(self, model: nn.Module, name: str, what: str) -> None:
         modules = dict(model.named_modules())
         if name not in modules:
             known = ", ".join(key for key in modules if key)
             raise ValueError(f"latent_matching.{what}={name!r} is no module of the {what}; it has {known}")
-        self.value = torch.empty(0)
-        modules[name].register_forward_hook(self._keep)
+        self._module, self._name, self._what = modules[name], name, what
+        self._value: torch.Tensor | None = None
+
+    def listen(self) -> RemovableHandle:
+        """Begin to keep outputs, until the handle is removed."""
+        return self._module.register_forward_hook(self._keep)
+
+    def take(self) -> torch.Tensor:
+        """Return the newest output and forget it.
+
+        Raises:
+            ValueError: If it is not a tensor.
+        """
+        value, self._value = self._value, None
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f"latent_matching.{self._what}={self._name!r} gives no tensor but {type(value).__name__}; name "
+                "another module"
+            )
+        return value
 
     def _keep(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        self.value = output
+        self._value = output
 
 
 class ImitationLoss:
@@ -73,6 +96,8 @@ class ImitationLoss:
         self.weights = weights_per_action(action_weights, num_actions, device)
         self._student, self._teachers = student, teachers
         self._latent = latent_matching
+        self._student_taps: dict[str, _Tap] = {}
+        self._teacher_taps: dict[str, list[_Tap]] = {}
         if kind == "kl":
             for role, model in (("student", student), ("teacher", teachers[0])):
                 if not isinstance(model.distribution, GaussianDistribution):
@@ -80,11 +105,29 @@ class ImitationLoss:
                         f"loss_type=kl needs a Gaussian {role}, which has {type(model.distribution).__name__}; "
                         f"set {role}.distribution_cfg to a GaussianDistribution, or loss_type to mse"
                     )
-            self._student_raw = _Tap(student, "mlp", "student")
-            self._teacher_raw = [_Tap(model, "mlp", "teacher") for model in teachers]
+            self._tap(_RAW, "mlp", "mlp")
         if latent_matching is not None:
-            self._student_latent = _Tap(student, latent_matching.student, "student")
-            self._teacher_latent = [_Tap(model, latent_matching.teacher, "teacher") for model in teachers]
+            if student.is_recurrent and latent_matching.student.split(".")[0] not in ("rnn", "mlp"):
+                raise ValueError(
+                    f"latent_matching.student={latent_matching.student!r} comes before the memory of a recurrent "
+                    "student, where sequences are padded; name rnn or a module of mlp"
+                )
+            self._tap(_LATENT, latent_matching.student, latent_matching.teacher)
+
+    def _tap(self, key: str, of_student: str, of_teachers: str) -> None:
+        self._student_taps[key] = _Tap(self._student, of_student, "student")
+        self._teacher_taps[key] = [_Tap(model, of_teachers, "teacher") for model in self._teachers]
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep what the loss needs of the models' forward passes."""
+        taps = [*self._student_taps.values(), *(tap for several in self._teacher_taps.values() for tap in several)]
+        handles = [tap.listen() for tap in taps]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def labels(
         self, num_envs: int, select: Callable[[list[torch.Tensor]], torch.Tensor]
@@ -98,25 +141,25 @@ class ImitationLoss:
         labels = {}
         if self.kind == "kl":
             stds = []
-            for model, raw in zip(self._teachers, self._teacher_raw, strict=True):
-                model.distribution.update(raw.value)  # pyright: ignore
+            for model, raw in zip(self._teachers, self._teacher_taps[_RAW], strict=True):
+                model.distribution.update(raw.take())  # pyright: ignore
                 stds.append(model.output_std.detach().expand_as(model.output_mean))
             labels["teacher_std"] = select(stds)
         if self._latent is not None:
-            latents = [tap.value.detach().reshape(num_envs, -1) for tap in self._teacher_latent]
+            latents = [tap.take().detach().reshape(num_envs, -1) for tap in self._teacher_taps[_LATENT]]
             labels["teacher_latent"] = select(latents)
         return labels
 
-    def check_latents(self, num_envs: int) -> None:
-        """Compare the sizes of the latents of the newest forward passes of ``num_envs`` environments.
+    def check_latents(self, num_envs: int, labels: dict[str, torch.Tensor]) -> None:
+        """Compare the width of the student's latent, new for ``num_envs`` environments, with the label's.
 
         Raises:
             ValueError: If they differ.
         """
         if self._latent is None:
             return
-        taps = (self._student_latent, self._teacher_latent[0])
-        student, teacher = (tap.value.numel() // num_envs for tap in taps)
+        student = self._student_taps[_LATENT].take().numel() // num_envs
+        teacher = labels["teacher_latent"].shape[-1]
         if student != teacher:
             raise ValueError(
                 f"latent_matching compares {self._latent.student} of the student, {student} wide, with "
@@ -135,13 +178,17 @@ class ImitationLoss:
         """
         target = batch["teacher_actions"]
         if self.kind == "kl":
-            self._student.distribution.update(self._student_raw.value)  # pyright: ignore
-            loss = gaussian_kl(target, batch["teacher_std"], actions, arrange(self._student.output_std))
+            self._student.distribution.update(self._student_taps[_RAW].take())  # pyright: ignore
+            # Steps that count for nothing may have none: zero, and an infinite divergence.
+            teacher_std = batch["teacher_std"].clamp(min=SMALLEST_STD)
+            loss = gaussian_kl(target, teacher_std, actions, arrange(self._student.output_std))
         else:
             loss = elementwise(self.kind)(actions, target)
         loss = (loss * self.weights).mean(-1)
         if self._latent is not None:
-            difference = arrange(self._student_latent.value).flatten(batch["dones"].ndim) - batch["teacher_latent"]
+            difference = (
+                arrange(self._student_taps[_LATENT].take()).flatten(batch["dones"].ndim) - batch["teacher_latent"]
+            )
             loss = loss + self._latent.weight * difference.square().mean(-1)
         return loss
 

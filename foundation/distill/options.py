@@ -41,7 +41,7 @@ class DaggerOptions:
     """Steps before each window that warm a recurrent student's hidden state up without loss."""
 
     use_two_stage_training: bool = True
-    """Whether the teacher takes part in driving."""
+    """Whether ``teacher_schedule`` lets the teacher drive."""
     phase1_iterations: int = 500
     """Iterations that the teacher drives (``two_stage``) or until its share is zero (``linear``)."""
     teacher_schedule: str = "two_stage"
@@ -198,7 +198,13 @@ class DaggerOptions:
                 f"learning_rate_iterations={self.learning_rate_iterations} has no effect with "
                 "learning_rate_schedule=constant; set it to linear or cosine"
             )
-        if isinstance(self.teacher_checkpoint, (list, tuple)) and len(self.teacher_checkpoint) < 2:
+        several = isinstance(self.teacher_checkpoint, (list, tuple))
+        if self.teacher_id != DaggerOptions.teacher_id and not several:
+            raise ValueError(
+                f"teacher_id={self.teacher_id} has no effect with a single teacher; list several in "
+                "teacher_checkpoint"
+            )
+        if several and len(self.teacher_checkpoint) < 2:
             raise ValueError(
                 f"a list of teacher_checkpoint must name at least two, got {list(self.teacher_checkpoint)}; "
                 "give a single one as text"

@@ -22,6 +22,7 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.long_run import TRAINING_STATE, LongRunMixin
+from foundation.distill.observations import prepare_for_images
 from foundation.distill.schedule import TEACHER_PHASE
 
 
@@ -40,6 +41,7 @@ class PpoRunner(LongRunMixin):
             ValueError: If the actor's distribution cannot have ``init_noise_std``.
         """
         super().__init__(env, train_cfg, log_dir, device)
+        prepare_for_images(self.alg.get_policy(), env.get_observations())
         if self.cfg.get("init_from") is not None:
             self._load_student(self.cfg["init_from"])
             if self.cfg.get("init_noise_std") is not None:
@@ -152,6 +154,15 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
     MOSTLY_STUDENT = 0.01
     """Largest share of the teacher's actions in rollouts whose reward counts as the student's."""
     _student_iterations = 0
+
+    def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
+        """Run the learning loop; see rsl_rl.
+
+        Raises:
+            ValueError: If the learning rate would reach zero before its end.
+        """
+        self.alg.check_learning_rate(self.current_learning_iteration + num_learning_iterations - 1)
+        super().learn(num_learning_iterations, init_at_random_ep_len)
 
     def _status(self, it: int, total_it: int) -> str:
         schedule = self.alg.schedule

@@ -152,7 +152,8 @@ class MappedStorage(ColumnStorage):
             if not path.is_file() or path.stat().st_size != column.nbytes:
                 raise ValueError(f"the saved history does not fit: {path} is missing or has another size")
             self.columns[name] = _plain(MemoryMappedTensor.from_filename(path, column.dtype, column.shape))
-        self._remove_files()
+        if folder.resolve() != self.folder.resolve():
+            self._remove_files()
         self.folder = folder
 
     def _remove_files(self) -> None:

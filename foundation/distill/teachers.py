@@ -40,7 +40,7 @@ class TeacherEnsemble(nn.Module):
         Raises:
             ValueError: If there is no such teacher.
         """
-        ids = ids.reshape(-1).long()
+        ids = ids.reshape(-1).long().to(next(self.parameters()).device)
         if ids.min() < 0 or ids.max() >= len(self):
             raise ValueError(
                 f"teacher ids must lie in [0, {len(self) - 1}], one per entry of teacher_checkpoint; "

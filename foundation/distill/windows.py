@@ -146,6 +146,8 @@ class Windows:
             pad = values.new_zeros(padding, *values.shape[1:])
             time = torch.cat([tail[name], values, pad])
             fields[name] = time.unfold(0, width, self._length).movedim(-1, 2).flatten(0, 1)
+        # Windows overlap in memory, too.
+        fields[TRAINED] = fields[TRAINED].clone()
         fields[TRAINED][:, : self._burn_in] = False
         hidden = [
             self._recorded.get(start, self._initial)

@@ -20,6 +20,7 @@ from foundation.distill.checkpoint import (
     load_checkpoint,
     load_weights,
 )
+from foundation.distill.observations import prepare_for_images
 from foundation.tasks.config import load_params
 
 
@@ -79,6 +80,7 @@ def load_policy(
     if role is not None and found != role:
         raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
     model = _build_model(agent[cfg_key], agent["obs_groups"], cfg_key, obs, num_actions)
+    prepare_for_images(model, obs)
     load_weights(model, state[state_key], f"checkpoint {path}")
     return Policy(model.to(device).eval(), found, path)
 

@@ -111,6 +111,9 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     if teacher is not None:
         path = str(teacher.resolve())
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=path)
+    elif _first_of_several_teachers(agent_cfg) is not None:
+        paths = [str(Path(path).resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
+        agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=paths)
     if student is not None:
         _require_the_students_noise(agent_cfg, networks)
         agent_cfg.init_from = str(student)
@@ -128,6 +131,8 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     if student is not None:
         print(f"[Run] fine-tuning {student}")
     _require_training_of_the_actor(agent_cfg, runner.current_learning_iteration)
+    if hasattr(agent_cfg, "teacher"):
+        _require_learning_rate(runner, agent_cfg.max_iterations)
     save_params(run_dir, env_cfg, agent_cfg)
     return runner, run_dir, agent_cfg.max_iterations
 
@@ -255,6 +260,13 @@ def _require_the_students_noise(agent_cfg: Any, settings: dict[str, Any] | None)
             f"agent.actor.distribution_cfg.init_std={configured} has no effect with --init_from, which loads the "
             f"student's noise; set agent.init_noise_std={configured}"
         )
+
+
+def _require_learning_rate(runner: Any, iterations: int) -> None:
+    try:
+        runner.alg.check_learning_rate(runner.current_learning_iteration + iterations - 1)
+    except ValueError as error:
+        raise cli.UsageError(f"agent.algorithm: {error}") from error
 
 
 def _require_training_of_the_actor(agent_cfg: Any, first_iteration: int) -> None:

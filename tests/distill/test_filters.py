@@ -81,7 +81,7 @@ def test_exactly_the_steps_of_good_episodes_are_trained_however_many_rollouts_th
         # A window waits for all its episodes: the newest good ones may still be held back.
         trained = sorted(map(tuple, rows["obs/student"][rows["trained"]].tolist()))
         assert set(trained) <= set(expected(env, seen))
-        unfinished = sum(len(held) for held in runner.alg.aggregation.filter._waiting) * 4
+        unfinished = sum(len(held) for held in runner.alg.aggregation.filter.waiting) * 4
         assert len(trained) >= len(expected(env, seen)) - unfinished
         assert len(trained) > 100
     else:
