@@ -16,6 +16,7 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights, moved
+from foundation.distill.leftover import LeftoverSteps
 from foundation.distill.losses import elementwise, weights_per_action
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
@@ -76,8 +77,8 @@ class DaggerDistillation(Distillation):
             teacher,
             storage,
             num_learning_epochs=own.num_learning_epochs,
-            # rsl_rl's update is not used with DAgger: keep its warning about left-over steps silent.
-            gradient_length=1 if own.use_dagger else own.gradient_length,
+            # Its warning about left-over steps is true of rsl_rl's own behaviour only.
+            gradient_length=1 if own.use_dagger or own.use_two_stage_training else own.gradient_length,
             max_grad_norm=own.max_grad_norm,
             loss_type="mse" if own.loss_type == "kl" else own.loss_type,
             **stock_options,
@@ -105,10 +106,11 @@ class DaggerDistillation(Distillation):
         self.last_teacher_fraction = math.nan
         self._phases = torch.zeros(steps, storage.num_envs, dtype=torch.uint8, device=self.device)
         self.aggregation: Aggregation | None = None
+        self._leftover: LeftoverSteps | None = None
         if own.use_dagger:
             self.aggregation = Aggregation(own, self._raw_student, self._raw_teacher, storage, self._say)
         else:
-            self._set_up_stock_loss()
+            self._set_up_stock_update()
         # The logger reads them when an iteration ends, after the update has written them.
         names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
         self._metrics = {f"Distillation/{name}": torch.zeros(1) for name in names}
@@ -136,6 +138,8 @@ class DaggerDistillation(Distillation):
         self._assign_teachers(obs)
         # The student acts also where the teacher drives: its action is stored and its std is logged.
         if self.aggregation is None:
+            if self._leftover is not None:
+                self._leftover.before_step()
             student_actions = super().act(obs)
         else:
             self.aggregation.before_step()
@@ -178,6 +182,8 @@ class DaggerDistillation(Distillation):
             hidden = self.teacher.get_hidden_state()
             losses = super().update()
             self.teacher.reset(hidden_state=hidden)
+            if self._leftover is not None:
+                self._step(self._leftover.loss(self.loss_fn))
             return losses
         self.aggregation.aggregate(self._phases)
         self._metrics["Distillation/buffer_size"].fill_(self.aggregation.buffer.num_transitions())
@@ -328,8 +334,12 @@ class DaggerDistillation(Distillation):
     def _use_ensemble(self, count: int) -> None:
         self.teacher = self._raw_teacher = TeacherEnsemble(self._raw_teacher, count).to(self.device)  # pyright: ignore
 
-    def _set_up_stock_loss(self) -> None:
+    def _set_up_stock_update(self) -> None:
         own = self.options
+        count = own.num_learning_epochs * self.storage.num_transitions_per_env % own.gradient_length
+        # With both switches off nothing is different from rsl_rl.
+        if count and own.use_two_stage_training:
+            self._leftover = LeftoverSteps(self._raw_student, self.storage, count)
         if own.loss_type == "kl":
             raise ValueError("loss_type=kl needs use_dagger=True; rsl_rl's own update knows mse and huber")
         if own.num_mini_batches or own.mini_batch_size or own.max_updates_per_iteration:
@@ -366,6 +376,11 @@ class DaggerDistillation(Distillation):
         ):
             losses, counts = aggregation.losses(batch)
         loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
+        self._step(loss)
+        aggregation.record_losses(batch, losses.detach(), counts)
+        return loss.detach()
+
+    def _step(self, loss: torch.Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()
         if self.is_multi_gpu:
@@ -373,8 +388,6 @@ class DaggerDistillation(Distillation):
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.max_grad_norm)
         self.optimizer.step()
-        aggregation.record_losses(batch, losses.detach(), counts)
-        return loss.detach()
 
     def _log_metrics(self, extras: dict[str, Any]) -> None:
         if self._ensemble is not None and self._ensemble.assignment is None:

@@ -171,9 +171,20 @@ def test_every_step_of_a_rollout_is_trained_exactly_once_whatever_the_length_of_
     assert ordered(trained) == ordered(expected)
 
 
-def test_the_last_steps_move_the_weights_where_the_length_does_not_divide_the_rollout():
-    def trained(change_last_label: bool) -> torch.Tensor:
-        runner = make(student=student("gru"), gradient_length=4, num_learning_epochs=1)
+@pytest.mark.parametrize(
+    ("mode", "trained"),
+    [
+        ({}, True),
+        ({"use_two_stage_training": False}, True),
+        ({"use_dagger": False}, True),
+        ({"use_dagger": False, "use_two_stage_training": False}, False),  # as in rsl_rl
+    ],
+)
+@pytest.mark.parametrize("kind", [*KINDS, "mlp"])
+def test_the_last_steps_move_the_weights_where_the_length_does_not_divide_the_rollout(kind, mode, trained):
+    def weight(change_last_label: bool) -> torch.Tensor:
+        model = None if kind == "mlp" else student(kind)
+        runner = make(short_episodes(), student=model, gradient_length=4, num_learning_epochs=1, **mode)
         collect(runner)
         if change_last_label:
             runner.alg.storage.privileged_actions[9] += 1.0
@@ -181,7 +192,27 @@ def test_the_last_steps_move_the_weights_where_the_length_does_not_divide_the_ro
         runner.alg.update()
         return runner.alg.student.mlp[0].weight.detach().clone()
 
-    assert not torch.equal(trained(False), trained(True))
+    assert torch.equal(weight(False), weight(False))
+    assert torch.equal(weight(False), weight(True)) != trained
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_step_for_left_over_steps_has_the_gradient_of_a_plain_loop(kind):
+    runner = make(
+        short_episodes(), student=student(kind), gradient_length=4, num_learning_epochs=1, use_dagger=False
+    )
+    seen = collect(runner)
+    model = runner.alg.student
+    before = model.get_hidden_state()
+    loss = runner.alg._leftover.loss(runner.alg.loss_fn)
+    assert model.get_hidden_state() is before
+    model.zero_grad()
+    loss.backward()
+    got = gradients(model)
+    model.zero_grad()
+    sum(plain_loss(model, seen, env, 8, 8, 10) / 6 for env in range(6)).backward()
+    for name, expected in gradients(model).items():
+        torch.testing.assert_close(got[name], expected, atol=1e-6, rtol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
