@@ -100,8 +100,8 @@ class Aggregation:
             if waiting > self.options.max_buffer_size:
                 raise ValueError(
                     f"episode_filter={self.options.episode_filter} holds {waiting} transitions back, more than "
-                    f"max_buffer_size={self.options.max_buffer_size}, because their episodes do not end; does the "
-                    "environment report dones? Shorten its episodes or raise max_buffer_size"
+                    f"max_buffer_size={self.options.max_buffer_size}, because their episodes have not ended; "
+                    "raise max_buffer_size to num_envs times the longest episode, or shorten the episodes"
                 )
         if TRAINED in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
             rows = rows[per_step(rows[TRAINED]).any(1)]
@@ -160,9 +160,11 @@ class Aggregation:
         """
         if not self.options.store_teacher_obs:
             raise ValueError("relabelling needs the teacher's observations; set store_teacher_obs=True")
-        if isinstance(self._teacher, TeacherEnsemble) or self._teacher.is_recurrent:
+        if isinstance(self._teacher, TeacherEnsemble):
+            raise ValueError("relabelling needs a single teacher; there are several")
+        if self._teacher.is_recurrent:
             raise ValueError(
-                "relabelling needs a single feed-forward teacher: what a recurrent one remembered is not stored"
+                "relabelling needs a feed-forward teacher: what a recurrent one remembered is not stored"
             )
 
     def relabel(self) -> None:
@@ -191,7 +193,7 @@ class Aggregation:
         return {
             "history": self.buffer.state_dict(),
             "layout": self.layout.state_dict() if whole else None,
-            "filter": self.filter.state_dict() if whole and self.filter is not None else None,
+            "filter": None if self.filter is None else self.filter.state_dict() if whole else {"waiting": []},
         }
 
     def load_state_dict(self, state: dict[str, Any], continues: bool) -> None:
@@ -200,6 +202,16 @@ class Aggregation:
         Raises:
             ValueError: If the saved history does not fit.
         """
+        each, capacity = self.layout.transitions_per_row, state["history"]["capacity"]
+        if capacity > self.buffer.max_size:
+            limit = self.options.max_buffer_size
+            raise ValueError(
+                f"the saved history has capacity {capacity * each}, more than max_buffer_size={limit}; "
+                f"set max_buffer_size to at least {capacity * each}"
+            )
+        if (state["filter"] is None) != (self.filter is None):
+            had = "without" if self.filter else "with"
+            raise ValueError(f"the saved history was kept {had} an episode_filter; keep it so")
         self.buffer.load_state_dict(state["history"])
         if continues and state["layout"] is not None:
             self.layout.load_state_dict(moved(state["layout"], self.device))
@@ -252,7 +264,7 @@ class Aggregation:
                 f"max_buffer_size must be at least one rollout ({least} = {what}), got {options.max_buffer_size}"
             )
         device, home = torch.device(self.device), options.buffer_device
-        if home is not None and torch.device(home).type not in ("cpu", device.type):
+        if home is not None and home.split(":")[0] not in ("cpu", device.type):
             raise ValueError(f"buffer_device must be cpu or the training's device {device}, got {home}")
         example = self._example()
         row = row_bytes(tensors_of(example), options.eviction, options.sampling)

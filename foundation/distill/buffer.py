@@ -74,6 +74,7 @@ class AggregatedBuffer:
         self.eviction = make_eviction(eviction, max_size, phase_floor, home)
         self.sampler = make_sampler(sampling, max_size, home, recency_half_life, priority_exponent)
         self._initial_capacity = initial_capacity
+        self._kinds = {"sampling": sampling, "eviction": eviction}
         self.capacity = 0
         self._size = 0
         self._grow(self.capacity_for(0))
@@ -161,7 +162,7 @@ class AggregatedBuffer:
             "size": self._size,
             "capacity": self.capacity,
             "max_size": self.max_size,
-            "kinds": {"sampling": type(self.sampler).__name__, "eviction": type(self.eviction).__name__},
+            "kinds": self._kinds,
             "data": self.storage.state(self._size),
             "sampler": self.sampler.state_dict(self._size),
             "eviction": self.eviction.state_dict(),
@@ -179,12 +180,11 @@ class AggregatedBuffer:
                 f"the saved history has capacity {capacity}, more than max_buffer_size={self.max_size}; "
                 f"set max_buffer_size to at least {capacity}"
             )
-        kinds = {"sampling": type(self.sampler).__name__, "eviction": type(self.eviction).__name__}
-        for option, kind in kinds.items():
-            if state["kinds"][option] != kind:
+        for option, kind in self._kinds.items():
+            saved = state["kinds"][option]
+            if saved != kind:
                 raise ValueError(
-                    f"the saved history was kept with {option} {state['kinds'][option]}, this one is with {kind}; "
-                    f"set {option} to that of the earlier run"
+                    f"the saved history was kept with {option}={saved}, got {kind}; set {option}={saved}"
                 )
         continues = size == state["max_size"] < self.max_size
         if continues and not isinstance(self.eviction, Fifo):

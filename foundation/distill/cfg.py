@@ -39,6 +39,8 @@ class RslRlModelCfg:
                     f"{name}={getattr(self, name)} has no effect on class_name={self.class_name}; "
                     f"set class_name={owner}"
                 )
+        if not self.hidden_dims or min(self.hidden_dims) < 1:
+            raise ValueError(f"hidden_dims must be widths of at least 1, and at least one, got {self.hidden_dims}")
         if self.rnn_type not in (None, "gru", "lstm"):
             raise ValueError(f"rnn_type must be gru or lstm, got {self.rnn_type!r}")
         for name in ("rnn_hidden_dim", "rnn_num_layers"):

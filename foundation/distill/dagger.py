@@ -226,6 +226,7 @@ class DaggerDistillation(Distillation):
         self.aggregation.check_relabel()
         _load_teacher(self._raw_teacher, teacher_checkpoint)
         self.aggregation.relabel()
+        self._say(f"{self.aggregation.buffer.num_transitions()} transitions relabelled by {teacher_checkpoint}")
 
     def save(self) -> dict[str, Any]:
         """Return models, optimiser and progress, without what :meth:`training_state` returns."""
@@ -291,6 +292,8 @@ class DaggerDistillation(Distillation):
         Raises:
             ValueError: If the saved history does not fit this one.
         """
+        if self.aggregation is None and state["aggregation"] is not None:
+            self._say("use_dagger is off: the history of the earlier run is not used")
         if self.aggregation is not None:
             if state["aggregation"] is None:
                 self._say("the run kept no history: the aggregated buffer starts empty")

@@ -42,7 +42,14 @@ class EpisodeFilter:
 
     def observe(self, step: int, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]) -> None:
         """Ask the predicate about the episodes that end in a rollout's step."""
-        self._good[step].copy_(self._predicate(rewards, dones, extras).view(-1) > 0)
+        good = self._predicate(rewards, dones, extras)
+        if not isinstance(good, torch.Tensor) or good.numel() != self._good.shape[1]:
+            got = tuple(good.shape) if isinstance(good, torch.Tensor) else type(good).__name__
+            raise ValueError(
+                f"episode_filter must give a tensor of one truth value per environment, shape "
+                f"({self._good.shape[1]},); got {got}"
+            )
+        self._good[step].copy_(good.view(-1) > 0)
 
     def mark(self, rollout: TensorDict) -> None:
         """Add to a rollout (T, N) what is known of the episode of each of its steps."""

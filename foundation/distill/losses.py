@@ -24,11 +24,11 @@ _RAW, _LATENT = "raw", "latent"
 class LatentMatching:
     """An additional loss between the outputs of a module of the student and one of the teacher."""
 
-    student: str = "mlp.0"
+    student: str
     """Name of the student's module, as in ``named_modules``."""
-    teacher: str = "mlp.0"
+    teacher: str
     """Name of the teacher's module."""
-    weight: float = 1.0
+    weight: float
     """Factor on the mean square difference."""
 
 

@@ -135,7 +135,7 @@ class DaggerOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        for name in ("recency_half_life", "disagreement_threshold"):
+        for name in ("max_grad_norm", "recency_half_life", "disagreement_threshold"):
             value = getattr(self, name)
             if value is not None and not value > 0.0:
                 raise ValueError(f"{name} must be positive, got {value}")
@@ -183,7 +183,7 @@ class DaggerOptions:
             )
         self._need("phase_floor", "eviction", "balanced", required=False)
         if self.phase_floor is not None and not 0.0 < self.phase_floor < 0.5:
-            raise ValueError(f"phase_floor must lie between 0 and 0.5, got {self.phase_floor}")
+            raise ValueError(f"phase_floor must lie above 0 and below 0.5, got {self.phase_floor}")
         self._need("recency_half_life", "sampling", "recency")
         self._need("priority_exponent", "sampling", "loss", required=False)
         if self.buffer_dir is not None and self.buffer_device is not None:
@@ -193,6 +193,13 @@ class DaggerOptions:
             )
 
     def _check_learning(self) -> None:
+        if self.latent_matching is not None:
+            keys = {"student", "teacher", "weight"}
+            if set(self.latent_matching) != keys:
+                raise ValueError(
+                    f"latent_matching must have the keys student, teacher and weight, got "
+                    f"{sorted(map(str, self.latent_matching))}"
+                )
         if self.learning_rate_schedule == "constant" and self.learning_rate_iterations is not None:
             raise ValueError(
                 f"learning_rate_iterations={self.learning_rate_iterations} has no effect with "

@@ -155,6 +155,21 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
     """Largest share of the teacher's actions in rollouts whose reward counts as the student's."""
     _student_iterations = 0
 
+    def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
+        """Construct as rsl_rl does.
+
+        Raises:
+            ValueError: If an episode filter would have to hold back more than fits.
+        """
+        super().__init__(env, train_cfg, log_dir, device)
+        options = self.alg.options
+        most = env.num_envs * int(torch.as_tensor(env.max_episode_length).max())
+        if options.episode_filter is not None and options.max_buffer_size < most:
+            raise ValueError(
+                f"episode_filter holds episodes back until they end: max_buffer_size must be at least {most} "
+                f"(num_envs * max_episode_length), got {options.max_buffer_size}"
+            )
+
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Run the learning loop; see rsl_rl.
 
@@ -184,6 +199,9 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
                 f"[DAgger] Aggregated {self.alg.rollout_size} transitions. "
                 f"Total buffer size: {history.num_transitions()}/{self.alg.options.max_buffer_size}"
             )
+            held_back = self.alg.aggregation and self.alg.aggregation.filter
+            if held_back:
+                lines.append(f"[DAgger] {held_back.num_waiting()} rows wait for their episodes to end")
             lines.append("")
         return "\n".join(lines) + "\n"
 

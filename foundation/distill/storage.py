@@ -74,10 +74,17 @@ class ColumnStorage:
         Raises:
             ValueError: If the state has other columns.
         """
+        if "folder" in state:
+            raise ValueError(
+                f"the saved history is in files of {state['folder']}; set buffer_dir to go on with them"
+            )
         for name, column in self.columns.items():
             saved = state.get(name)
             if saved is None or saved.shape[1:] != column.shape[1:] or saved.dtype != column.dtype:
-                raise ValueError(f"the saved history does not fit: field {name!r} differs")
+                raise ValueError(
+                    f"the saved history does not fit: field {name!r} differs; keep the student's class and "
+                    "observations, gradient_length and burn_in, and what is stored besides"
+                )
         for name, column in self.columns.items():
             column[:used].copy_(state[name].roll(-unroll, 0))
 
@@ -110,8 +117,11 @@ class MappedStorage(ColumnStorage):
         self, example: Mapping[str, torch.Tensor], max_rows: int, folder: Path, handed_to: torch.device
     ) -> None:
         """Create a folder for this history inside ``folder`` and one sparse file per column in it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="history-", dir=folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix="history-", dir=folder))
+        except OSError as error:
+            raise ValueError(f"buffer_dir={folder} cannot be written to: {error}; name another folder") from error
         super().__init__(example, max_rows, torch.device("cpu"), handed_to)
         row_bytes = sum(column[:1].nbytes for column in self.columns.values())
         mapped_per_row = len(self.columns) * self._PAGES_PER_FAULT + row_bytes
@@ -144,6 +154,8 @@ class MappedStorage(ColumnStorage):
         """
         from tensordict import MemoryMappedTensor
 
+        if "folder" not in state:
+            raise ValueError("the saved history is not in files; set buffer_dir to None")
         if unroll:
             raise ValueError("a history in files keeps its size: set max_buffer_size to that of the earlier run")
         folder = Path(state["folder"])

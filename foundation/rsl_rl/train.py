@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path, int]:
     """Check everything, build everything, and only then create the run's folder."""
     from foundation.tasks import create_env, load_task, resolve
-    from foundation.tasks.config import ConfigError, compose, save_params
+    from foundation.tasks.config import ConfigError, compose, preview_agent, save_params
 
     task = load_task(args.task)
     cli.check_device(args.device)
@@ -97,16 +97,14 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
         raise cli.UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = _flag_settings(args)
     params_dir = None if args.params is None else Path(args.params) / "params"
-    _, agent_cfg = compose(task, overrides, params_dir, flags=flags)
-    _require_wandb(agent_cfg.logger)
-    student = _initial_student(args, agent_cfg)
-    teacher, resume = _checkpoints(args, task, agent_cfg)
+    preview = preview_agent(task, overrides, params_dir, flags)
+    _require_wandb(preview.logger)
+    student = _initial_student(args, preview)
+    teacher, resume = _checkpoints(args, task, preview)
     if resume is not None and params_dir is None and (resume.parent / "params").is_dir():
         params_dir = resume.parent / "params"
-    described = teacher or _first_of_several_teachers(agent_cfg)
-    networks = (
-        _teacher_network(described) if student is None else _student_settings(student, agent_cfg, params_dir)
-    )
+    described = teacher or _first_of_several_teachers(preview)
+    networks = _teacher_network(described) if student is None else _student_settings(student, preview, params_dir)
     env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
     if teacher is not None:
         path = str(teacher.resolve())

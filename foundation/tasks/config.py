@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_origin
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -49,6 +51,29 @@ def compose(
     Raises:
         ConfigError: If a setting is unknown or its value cannot work; names the nearest setting.
     """
+    tree = _tree(task, overrides, params_dir, groups, agent_updates, flags)
+    return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+
+
+def preview_agent(
+    task: TaskSpec, overrides: Sequence[str], params_dir: Path | None, flags: dict[str, Any]
+) -> SimpleNamespace:
+    """Return the runner's configuration before its values are checked against each other.
+
+    What a checkpoint adds to it may be what they fit to. Arguments and errors are those of :func:`compose`.
+    """
+    agent = _tree(task, overrides, params_dir, ("env", "agent"), None, flags)["agent"]
+    return json.loads(json.dumps(OmegaConf.to_container(agent)), object_hook=lambda node: SimpleNamespace(**node))
+
+
+def _tree(
+    task: TaskSpec,
+    overrides: Sequence[str],
+    params_dir: Path | None,
+    groups: Sequence[str],
+    agent_updates: dict[str, Any] | None,
+    flags: dict[str, Any] | None,
+) -> dict[str, DictConfig]:
     tree = {name: OmegaConf.structured(resolve(getattr(task, f"{name}_cfg"))()) for name in ("env", "agent")}
     if params_dir is not None:
         tree = {name: _merge(node, _load(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
@@ -59,7 +84,7 @@ def compose(
     for setting, value in (flags or {}).items():
         if value is not None:
             _set(tree, setting, value, setting)
-    return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+    return tree
 
 
 def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:

@@ -145,3 +145,14 @@ def test_a_resumed_run_holds_back_what_the_uninterrupted_one_does(tmp_path):
     for name, value in whole.alg.student.state_dict().items():
         assert torch.equal(second.alg.student.state_dict()[name], value), name
     assert whole.alg.aggregation.filter.num_waiting() > 0
+
+
+@pytest.mark.parametrize(("result", "got"), [(True, "bool"), (torch.ones(3), r"\(3,\)")])
+def test_a_predicate_that_does_not_judge_every_environment_is_refused(result, got):
+    with pytest.raises(ValueError, match=rf"one truth value per environment, shape \(6,\); got {got}"):
+        make(SuccessEnv(), episode_filter=lambda *_: result).learn(1)
+
+
+def test_our_runner_refuses_at_construction_a_history_smaller_than_the_episodes_that_wait():
+    with pytest.raises(ValueError, match=r"must be at least 72 \(num_envs \* max_episode_length\), got 71"):
+        make(ToyEnv(), runner=DaggerRunner, episode_filter="time_outs", max_buffer_size=71)

@@ -14,6 +14,13 @@ NO_DAGGER = {"use_dagger": False, "gradient_length": 5}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be positive, got -1.0"),
+        (
+            {"latent_matching": {"student": "mlp.0", "wieght": 1.0}},
+            r"must have the keys .* got \['student', 'wieght'\]",
+        ),
+        ({"buffer_device": "gpu"}, "buffer_device must be cpu or the training's device cpu, got gpu"),
+        ({"buffer_dir": "/dev/null/x"}, "buffer_dir=/dev/null/x cannot be written to"),
         ({"teacher_schedule": "cubic"}, "teacher_schedule must be one of two_stage, .*, got 'cubic'"),
         ({"teacher_mixing": "rollout"}, "teacher_mixing must be one of episode, step, got 'rollout'"),
         ({"teacher_mixing": "step"}, "teacher_mixing=step has no effect with teacher_schedule=two_stage"),
@@ -34,7 +41,7 @@ NO_DAGGER = {"use_dagger": False, "gradient_length": 5}
         ({"disagreement_threshold": 0.0}, "disagreement_threshold must be positive, got 0.0"),
         ({"eviction": "lru"}, "eviction must be one of fifo, reservoir, balanced, got 'lru'"),
         ({"phase_floor": 0.2}, "phase_floor=0.2 has no effect with eviction=fifo; set eviction=balanced"),
-        ({"eviction": "balanced", "phase_floor": 0.5}, "phase_floor must lie between 0 and 0.5, got 0.5"),
+        ({"eviction": "balanced", "phase_floor": 0.5}, "phase_floor must lie above 0 and below 0.5, got 0.5"),
         (
             {"eviction": "balanced", "max_buffer_size": 70},
             r"at least one rollout \(81 = .* beside the other phase's floor of 0.25\), got 70",
@@ -76,6 +83,12 @@ def test_a_count_that_is_no_whole_number_is_refused(name):
 def test_a_setting_of_another_model_class_is_refused_with_that_class(options):
     with pytest.raises(ValueError, match=r"has no effect on class_name=MLPModel; set class_name=(RNN|CNN)Model"):
         RslRlModelCfg(**options)
+
+
+@pytest.mark.parametrize("widths", [[], [64, 0]])
+def test_hidden_layers_without_width_are_refused(widths):
+    with pytest.raises(ValueError, match="hidden_dims must be widths of at least 1"):
+        RslRlModelCfg(hidden_dims=widths)
 
 
 def test_settings_left_to_rsl_rl_do_not_reach_the_model():

@@ -113,7 +113,7 @@ def test_a_growing_history_may_go_on_in_the_same_size(eviction):
 def test_a_history_kept_with_other_options_is_refused(option):
     state = AggregatedBuffer(rows(0, 1), 50, "cpu").state_dict()
     other = AggregatedBuffer(rows(0, 1), 50, "cpu", **option)
-    with pytest.raises(ValueError, match=f"set {next(iter(option))} to that of the earlier run"):
+    with pytest.raises(ValueError, match=f"set {next(iter(option))}=(passes|fifo)"):
         other.load_state_dict(state)
 
 
@@ -179,5 +179,40 @@ def test_a_checkpoint_of_other_sampling_is_one_clear_error(tmp_path):
         return DaggerRunner(ToyEnv(), cfg, str(tmp_path / name), "cpu")
 
     build("first").learn(1)
-    with pytest.raises(CheckpointError, match="set sampling to that of the earlier run"):
+    with pytest.raises(CheckpointError, match="set sampling=passes"):
         build("second", sampling="loss").load(str(tmp_path / "first" / "model_0.pt"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {"episode_filter": "time_outs"}, "was kept without an episode_filter"),
+        ({"episode_filter": "time_outs"}, {}, "was kept with an episode_filter"),
+        ({}, {"buffer_dir": "there"}, "is not in files; set buffer_dir to None"),
+        ({"buffer_dir": "here"}, {}, "is in files of .*; set buffer_dir to go on with them"),
+        ({}, {"store_teacher_obs": True}, "field 'obs/teacher' differs; keep"),
+    ],
+)
+def test_a_run_continued_with_another_layout_is_one_clear_error(tmp_path, monkeypatch, first, second, message):
+    monkeypatch.chdir(tmp_path)
+    torch.save(teacher_checkpoint(), tmp_path / "teacher.pt")
+
+    def build(name, **options):
+        cfg = runner_cfg(teacher_checkpoint=str(tmp_path / "teacher.pt"), max_buffer_size=1000, **options)
+        return DaggerRunner(ToyEnv(), cfg, str(tmp_path / name), "cpu")
+
+    build("first", **first).learn(1)
+    with pytest.raises(CheckpointError, match=message):
+        build("second", **second).load(str(tmp_path / "first" / "model_0.pt"))
+
+
+def test_continuing_without_dagger_says_that_the_history_is_not_used(tmp_path, capsys):
+    torch.save(teacher_checkpoint(), tmp_path / "teacher.pt")
+
+    def build(name, **options):
+        cfg = runner_cfg(teacher_checkpoint=str(tmp_path / "teacher.pt"), gradient_length=5, **options)
+        return DaggerRunner(ToyEnv(), cfg, str(tmp_path / name), "cpu")
+
+    build("first").learn(1)
+    build("second", use_dagger=False).load(str(tmp_path / "first" / "model_0.pt"))
+    assert "use_dagger is off: the history of the earlier run is not used" in capsys.readouterr().out

@@ -265,3 +265,17 @@ def test_the_learning_rate_falls_over_the_whole_run_without_being_told_its_lengt
     (run,) = (empty / "logs" / "rsl_rl" / "distillation").iterdir()
     state = torch.load(run / "model_1.pt")
     assert state["optimizer_state_dict"]["param_groups"][0]["lr"] == pytest.approx(0.5e-3)
+
+
+def test_settings_of_a_continued_run_are_checked_against_its_own_and_not_the_defaults(empty, capsys):
+    short = ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
+    gru = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru"]
+    train.main([*short, *gru, "agent.algorithm.learning_rate_schedule=cosine"])
+    (run,) = (empty / "logs" / "rsl_rl" / "distillation").iterdir()
+    again = ["--task", "distillation", "--checkpoint", str(run), "--max_iterations", "2"]
+    assert "raise learning_rate_iterations, which is 2" in fails(capsys, *again)
+    train.main([*again, "agent.algorithm.learning_rate_iterations=4", "agent.student.rnn_num_layers=1"])
+    newest = max((empty / "logs" / "rsl_rl" / "distillation").iterdir())
+    state = torch.load(newest / "model_3.pt")
+    # Cosine at three quarters.
+    assert state["optimizer_state_dict"]["param_groups"][0]["lr"] == pytest.approx(1e-3 * (0.5 - 0.5**1.5))
