@@ -16,6 +16,7 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights, moved
+from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
 from foundation.distill.losses import elementwise, weights_per_action
 from foundation.distill.observations import prepare_for_images
@@ -67,11 +68,6 @@ class DaggerDistillation(Distillation):
             )
         if stock_options.get("multi_gpu_cfg") is not None:
             _refuse_several_processes(own)
-        if own.learning_rate_schedule != "constant" and own.learning_rate_iterations is None:
-            raise ValueError(
-                f"learning_rate_schedule={own.learning_rate_schedule} needs learning_rate_iterations, the number "
-                "of iterations until the rate is zero"
-            )
         super().__init__(
             student,
             teacher,
@@ -85,7 +81,9 @@ class DaggerDistillation(Distillation):
         )
         self.options = own
         self.gradient_length = own.gradient_length
-        self.base_learning_rate = self.learning_rate
+        self.learning_rates = LearningRate(
+            self.learning_rate, own.learning_rate_schedule, own.learning_rate_iterations
+        )
         self.rollout_size = steps * storage.num_envs
         self._set_up_teachers(own.teacher_checkpoint)
         for model in (self._raw_student, *self._teachers()):
@@ -197,18 +195,6 @@ class DaggerDistillation(Distillation):
             )
             return {"behavior": math.nan}
         return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
-
-    def check_learning_rate(self, last: int) -> None:
-        """Check that the learning rate is above zero up to iteration ``last``.
-
-        Raises:
-            ValueError: If it reaches zero before.
-        """
-        horizon = self.options.learning_rate_iterations
-        if horizon is not None and last >= horizon:
-            raise ValueError(
-                f"iteration {last} has a learning rate of zero: raise learning_rate_iterations, which is {horizon}"
-            )
 
     def relabel(self, teacher_checkpoint: str | Path) -> None:
         """Take another teacher, and let it label the whole history anew.
@@ -360,14 +346,7 @@ class DaggerDistillation(Distillation):
             self._ensemble.assign(source[self.options.teacher_id])
 
     def _set_learning_rate(self) -> None:
-        own, iteration = self.options, self.iteration
-        if own.learning_rate_schedule == "constant":
-            return
-        assert own.learning_rate_iterations is not None
-        self.check_learning_rate(iteration)
-        share = iteration / own.learning_rate_iterations
-        falls = 1.0 - share if own.learning_rate_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
-        self.learning_rate = self.base_learning_rate * falls
+        self.learning_rate = self.learning_rates.at(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 

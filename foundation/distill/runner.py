@@ -176,7 +176,7 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
         Raises:
             ValueError: If the learning rate would reach zero before its end.
         """
-        self.alg.check_learning_rate(self.current_learning_iteration + num_learning_iterations - 1)
+        self.alg.learning_rates.check(self.current_learning_iteration + num_learning_iterations - 1)
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
     def _status(self, it: int, total_it: int) -> str:

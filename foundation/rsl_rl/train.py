@@ -262,7 +262,7 @@ def _require_the_students_noise(agent_cfg: Any, settings: dict[str, Any] | None)
 
 def _require_learning_rate(runner: Any, iterations: int) -> None:
     try:
-        runner.alg.check_learning_rate(runner.current_learning_iteration + iterations - 1)
+        runner.alg.learning_rates.check(runner.current_learning_iteration + iterations - 1)
     except ValueError as error:
         raise cli.UsageError(f"agent.algorithm: {error}") from error
 

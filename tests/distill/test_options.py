@@ -14,6 +14,7 @@ NO_DAGGER = {"use_dagger": False, "gradient_length": 5}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"max_grad_norm": -1.0}, "max_grad_norm must be positive, got -1.0"),
         (
             {"latent_matching": {"student": "mlp.0", "wieght": 1.0}},
