@@ -15,14 +15,14 @@ from torch import nn
 
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.buffer import AggregatedBuffer
-from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights, moved
+from foundation.distill.checkpoint import CheckpointError, moved
 from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
 from foundation.distill.losses import elementwise, weights_per_action
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
-from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver, TeacherSchedule
-from foundation.distill.teachers import TeacherEnsemble, teachers_in
+from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver
+from foundation.distill.teachers import TeacherEnsemble, load_teacher, load_teachers, teachers_in
 
 _STATE_VERSION = 1
 
@@ -67,7 +67,7 @@ class DaggerDistillation(Distillation):
                 f"({own.num_learning_epochs * steps}), or no gradient step is ever made; got {own.gradient_length}"
             )
         if stock_options.get("multi_gpu_cfg") is not None:
-            _refuse_several_processes(own)
+            own.check_several_processes()
         super().__init__(
             student,
             teacher,
@@ -85,15 +85,12 @@ class DaggerDistillation(Distillation):
             self.learning_rate, own.learning_rate_schedule, own.learning_rate_iterations
         )
         self.rollout_size = steps * storage.num_envs
-        self._set_up_teachers(own.teacher_checkpoint)
+        if own.teacher_checkpoint is not None:
+            self.teacher = self._raw_teacher = load_teachers(self._raw_teacher, own.teacher_checkpoint)  # pyright: ignore
+            self.teacher_loaded = True
         for model in (self._raw_student, *self._teachers()):
             prepare_for_images(model, storage.observations[0])
-        self.schedule = TeacherSchedule(
-            own.teacher_schedule,
-            own.phase1_iterations if own.use_two_stage_training else 0,
-            1.0 if own.teacher_decay is None else own.teacher_decay,
-            own.teacher_fraction or 0.0,
-        )
+        self.schedule = own.schedule()
         self.driver = Driver(
             self.schedule,
             storage.num_envs,
@@ -103,6 +100,7 @@ class DaggerDistillation(Distillation):
         )
         self.last_teacher_fraction = math.nan
         self._phases = torch.zeros(steps, storage.num_envs, dtype=torch.uint8, device=self.device)
+        self.buffer_size = 0
         self.aggregation: Aggregation | None = None
         self._leftover: LeftoverSteps | None = None
         if own.use_dagger:
@@ -184,7 +182,8 @@ class DaggerDistillation(Distillation):
                 self._step(self._leftover.loss(self.loss_fn))
             return losses
         self.aggregation.aggregate(self._phases)
-        self._metrics["Distillation/buffer_size"].fill_(self.aggregation.buffer.num_transitions())
+        self.buffer_size = self.aggregation.buffer.num_transitions()
+        self._metrics["Distillation/buffer_size"].fill_(self.buffer_size)
         self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
         losses = [self._gradient_step(self.aggregation, batch) for batch in self.aggregation.mini_batches()]
         self.num_updates += 1
@@ -210,7 +209,7 @@ class DaggerDistillation(Distillation):
         if self.aggregation is None:
             raise ValueError("relabelling needs a history; set use_dagger=True")
         self.aggregation.check_relabel()
-        _load_teacher(self._raw_teacher, teacher_checkpoint)
+        load_teacher(self._raw_teacher, teacher_checkpoint)
         self.aggregation.relabel()
         self._say(f"{self.aggregation.buffer.num_transitions()} transitions relabelled by {teacher_checkpoint}")
 
@@ -310,19 +309,6 @@ class DaggerDistillation(Distillation):
     def _teachers(self) -> list[MLPModel]:
         return [self._raw_teacher] if self._ensemble is None else list(self._ensemble.models)  # pyright: ignore
 
-    def _set_up_teachers(self, checkpoint: Any) -> None:
-        if checkpoint is None:
-            return
-        paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else list(checkpoint)
-        if len(paths) > 1:
-            self._use_ensemble(len(paths))
-        for model, path in zip(self._teachers(), paths, strict=True):
-            _load_teacher(model, path)
-        self.teacher_loaded = True
-
-    def _use_ensemble(self, count: int) -> None:
-        self.teacher = self._raw_teacher = TeacherEnsemble(self._raw_teacher, count).to(self.device)  # pyright: ignore
-
     def _set_up_stock_update(self) -> None:
         own = self.options
         count = own.num_learning_epochs * self.storage.num_transitions_per_env % own.gradient_length
@@ -397,20 +383,3 @@ class DaggerDistillation(Distillation):
     def _print(self, message: str) -> None:
         if self.gpu_global_rank == 0:
             print(message, flush=True)
-
-
-def _refuse_several_processes(options: DaggerOptions) -> None:
-    """Refuse what would let the processes of a distributed run drift apart or share files."""
-    for name in ("episode_filter", "buffer_dir"):
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"{name}={getattr(options, name)} works in a single process only; drop it, or train on one GPU"
-            )
-
-
-def _load_teacher(model: nn.Module, path: str | Path) -> None:
-    state = load_checkpoint(path, map_location=next(model.parameters()).device)
-    weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
-    if weights is None:
-        raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
-    load_weights(model, weights, f"teacher_checkpoint {path}")

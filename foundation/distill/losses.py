@@ -96,6 +96,7 @@ class ImitationLoss:
         self.weights = weights_per_action(action_weights, num_actions, device)
         self._student, self._teachers = student, teachers
         self._latent = latent_matching
+        self._taps: list[_Tap] = []
         self._student_taps: dict[str, _Tap] = {}
         self._teacher_taps: dict[str, list[_Tap]] = {}
         if kind == "kl":
@@ -117,12 +118,12 @@ class ImitationLoss:
     def _tap(self, key: str, of_student: str, of_teachers: str) -> None:
         self._student_taps[key] = _Tap(self._student, of_student, "student")
         self._teacher_taps[key] = [_Tap(model, of_teachers, "teacher") for model in self._teachers]
+        self._taps += [self._student_taps[key], *self._teacher_taps[key]]
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Keep what the loss needs of the models' forward passes."""
-        taps = [*self._student_taps.values(), *(tap for several in self._teacher_taps.values() for tap in several)]
-        handles = [tap.listen() for tap in taps]
+        handles = [tap.listen() for tap in self._taps]
         try:
             yield
         finally:

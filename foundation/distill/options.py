@@ -12,7 +12,7 @@ from rsl_rl.algorithms import Distillation
 from foundation.distill.eviction import EVICTIONS
 from foundation.distill.losses import LOSSES
 from foundation.distill.sampling import SAMPLERS
-from foundation.distill.schedule import MIXINGS, SCHEDULES
+from foundation.distill.schedule import MIXINGS, TeacherSchedule
 
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 _POSITIVE = (
@@ -117,6 +117,27 @@ class DaggerOptions:
         self._check_history()
         self._check_learning()
 
+    def schedule(self) -> TeacherSchedule:
+        """Return who drives, iteration by iteration."""
+        return TeacherSchedule(
+            self.teacher_schedule,
+            self.phase1_iterations if self.use_two_stage_training else 0,
+            1.0 if self.teacher_decay is None else self.teacher_decay,
+            self.teacher_fraction or 0.0,
+        )
+
+    def check_several_processes(self) -> None:
+        """Refuse what would let the processes of a distributed run drift apart or share files.
+
+        Raises:
+            ValueError: If an option works in a single process only.
+        """
+        for name in ("episode_filter", "buffer_dir"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} works in a single process only; drop it, or train on one GPU"
+                )
+
     def _check_types(self) -> None:
         for name in ("use_dagger", "use_two_stage_training", "store_teacher_obs"):
             if not isinstance(getattr(self, name), bool):
@@ -140,7 +161,6 @@ class DaggerOptions:
             if value is not None and not value > 0.0:
                 raise ValueError(f"{name} must be positive, got {value}")
         for name, choices in (
-            ("teacher_schedule", SCHEDULES),
             ("teacher_mixing", MIXINGS),
             ("eviction", tuple(EVICTIONS)),
             ("sampling", tuple(SAMPLERS)),
@@ -152,6 +172,7 @@ class DaggerOptions:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
     def _check_driving(self) -> None:
+        self.schedule()
         if not self.use_two_stage_training and self.teacher_schedule != "two_stage":
             raise ValueError(
                 f"teacher_schedule={self.teacher_schedule} has no effect with use_two_stage_training=False, which "

@@ -163,7 +163,7 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
         """
         super().__init__(env, train_cfg, log_dir, device)
         options = self.alg.options
-        most = env.num_envs * int(torch.as_tensor(env.max_episode_length).max())
+        most = env.num_envs * self._longest_episode
         if options.episode_filter is not None and options.max_buffer_size < most:
             raise ValueError(
                 f"episode_filter holds episodes back until they end: max_buffer_size must be at least {most} "
@@ -179,6 +179,10 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
         self.alg.learning_rates.check(self.current_learning_iteration + num_learning_iterations - 1)
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
+    @property
+    def _longest_episode(self) -> int:
+        return int(torch.as_tensor(self.env.max_episode_length).max())
+
     def _status(self, it: int, total_it: int) -> str:
         schedule = self.alg.schedule
         first = schedule.phase1_iterations
@@ -193,15 +197,14 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
             lines = ["Training Phase: Phase 2 (student actions)"]
             lines.append(f"Phase Iteration: {it - first}/{total_it - first} (Phase 2)")
         lines.append("")
-        history = self.alg.history
-        if history is not None:
+        aggregation = self.alg.aggregation
+        if aggregation is not None:
             lines.append(
                 f"[DAgger] Aggregated {self.alg.rollout_size} transitions. "
-                f"Total buffer size: {history.num_transitions()}/{self.alg.options.max_buffer_size}"
+                f"Total buffer size: {self.alg.buffer_size}/{self.alg.options.max_buffer_size}"
             )
-            held_back = self.alg.aggregation and self.alg.aggregation.filter
-            if held_back:
-                lines.append(f"[DAgger] {held_back.num_waiting()} rows wait for their episodes to end")
+            if aggregation.filter is not None:
+                lines.append(f"[DAgger] {aggregation.filter.num_waiting()} rows wait for their episodes to end")
             lines.append("")
         return "\n".join(lines) + "\n"
 
@@ -210,9 +213,8 @@ class DaggerRunner(LongRunMixin, DistillationRunner):
             self._student_iterations = 0
             return False
         self._student_iterations += 1
-        longest = int(torch.as_tensor(self.env.max_episode_length).max())
         alone = it + 1 == self._student_iterations
-        mixed = 0 if alone else math.ceil(longest / self.cfg["num_steps_per_env"])
+        mixed = 0 if alone else math.ceil(self._longest_episode / self.cfg["num_steps_per_env"])
         # Until here episodes may end that the teacher began: their reward is not the student's.
         if self._student_iterations == mixed:
             self.logger.clear_episodes()

@@ -18,8 +18,8 @@ class Sampler:
 
     reads_losses = False
     """Whether :meth:`record_loss` has an effect."""
-    _NOTE: tuple[torch.dtype, Any] | None = None
-    """Dtype and first value of what is noted of each row; None if nothing is."""
+    _NOTE: torch.dtype | None = None
+    """Dtype of what is noted of each row; None if nothing is."""
 
     def __init__(self, max_rows: int, device: torch.device) -> None:
         """Reserve memory for the notes on rows."""
@@ -27,12 +27,12 @@ class Sampler:
         self._notes: torch.Tensor | None = None
         if self._NOTE is not None:
             with torch.inference_mode(False):
-                self._notes = torch.empty(max_rows, dtype=self._NOTE[0], device=device)
+                self._notes = torch.empty(max_rows, dtype=self._NOTE, device=device)
 
     @classmethod
     def note_bytes(cls) -> int:
         """Return the memory of the notes [bytes per row]."""
-        return 0 if cls._NOTE is None else cls._NOTE[0].itemsize
+        return 0 if cls._NOTE is None else cls._NOTE.itemsize
 
     def begin_append(self) -> None:
         """Take note that another rollout is about to be stored."""
@@ -65,7 +65,7 @@ class Passes(Sampler):
     time every row is visited equally often. The last mini-batch of a pass holds what is left, down to one row.
     """
 
-    _NOTE = (torch.bool, False)
+    _NOTE = torch.bool
 
     def added(self, slots: Index) -> None:
         """New rows are not visited yet."""
@@ -106,7 +106,7 @@ class _Weighted(Sampler):
 class Recency(_Weighted):
     """The probability of a row halves with every ``half_life`` rollouts stored after it."""
 
-    _NOTE = (torch.int32, 0)
+    _NOTE = torch.int32
 
     def __init__(self, max_rows: int, device: torch.device, half_life: float) -> None:
         """Begin before the first rollout."""
@@ -148,7 +148,7 @@ class LossPrioritised(_Weighted):
     """
 
     reads_losses = True
-    _NOTE = (torch.float32, 1.0)
+    _NOTE = torch.float32
     _SMALLEST = 1e-8
 
     def __init__(self, max_rows: int, device: torch.device, exponent: float) -> None:

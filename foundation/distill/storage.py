@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 Index = torch.Tensor | slice
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ColumnStorage:
@@ -188,12 +189,10 @@ class MappedStorage(ColumnStorage):
 
     def _release(self) -> None:
         """Give the mapped pages back to the operating system; dirty ones stay in its file cache."""
-        if sys.platform != "linux":
+        if _LIBC is None:
             return
         for column in self.columns.values():
-            ctypes.CDLL(None).madvise(
-                ctypes.c_void_p(column.data_ptr()), ctypes.c_size_t(column.nbytes), mmap.MADV_DONTNEED
-            )
+            _LIBC.madvise(ctypes.c_void_p(column.data_ptr()), ctypes.c_size_t(column.nbytes), mmap.MADV_DONTNEED)
 
 
 def _plain(mapped: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import nn
+
+from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights
 
 
 class TeacherEnsemble(nn.Module):
@@ -73,3 +77,31 @@ def teachers_in(state: dict[str, torch.Tensor]) -> int | None:
     """Return how many teachers a saved state holds, or None if it is not of a :class:`TeacherEnsemble`."""
     numbers = {int(name.split(".")[1]) for name in state if name.startswith("models.")}
     return len(numbers) or None
+
+
+def load_teachers(teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path]) -> MLPModel | TeacherEnsemble:
+    """Load one checkpoint into the teacher, or each of several into a copy of it.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be used.
+    """
+    if isinstance(checkpoint, (str, Path)):
+        load_teacher(teacher, checkpoint)
+        return teacher
+    ensemble = TeacherEnsemble(teacher, len(checkpoint))
+    for model, path in zip(ensemble.models, checkpoint, strict=True):
+        load_teacher(model, path)
+    return ensemble
+
+
+def load_teacher(model: nn.Module, path: str | Path) -> None:
+    """Load the teacher of a PPO or a distillation run.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    state = load_checkpoint(path, map_location=next(model.parameters()).device)
+    weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
+    if weights is None:
+        raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
+    load_weights(model, weights, f"teacher_checkpoint {path}")

@@ -123,6 +123,7 @@ class Windows:
         self._steps, self._length, self._burn_in = steps, length, burn_in
         # First steps of the windows; negative ones lie in the rollout before.
         self._starts = [window * length - burn_in for window in range(self.rows_per_env)]
+        self._recorded_steps = {start % steps for start in self._starts}
         self.forget()
 
     def forget(self) -> None:
@@ -133,7 +134,7 @@ class Windows:
 
     def before_step(self, step: int) -> None:
         """Record the hidden state at steps where a window of this or of the next rollout begins."""
-        if any(step == start % self._steps for start in self._starts):
+        if step in self._recorded_steps:
             self._recorded[step] = self._hidden_now()
 
     def rows(self, rollout: TensorDict) -> TensorDict:

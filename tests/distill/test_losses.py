@@ -20,6 +20,19 @@ def losses(runner) -> tuple[torch.Tensor, torch.Tensor]:
     return rows, runner.alg.aggregation.losses(rows)[0]
 
 
+def watch_teacher_obs(runner) -> list[torch.Tensor]:
+    """Return a list that collects the teacher's observations, step by step."""
+    seen: list[torch.Tensor] = []
+    original = runner.alg.process_env_step
+
+    def spy(*args):
+        seen.append(runner.alg.transition.observations["teacher"].clone())
+        original(*args)
+
+    runner.alg.process_env_step = spy
+    return seen
+
+
 def student_mean(runner, rows) -> torch.Tensor:
     model = runner.alg.student
     return model.mlp(model.obs_normalizer(rows["obs/student"]))
@@ -74,11 +87,7 @@ def test_kl_is_the_divergence_from_the_teachers_gaussian_to_the_students(teacher
     cfg = runner_cfg(student=student, teacher=teacher, loss_type="kl", max_buffer_size=120, gradient_length=5)
     runner = DistillationRunner(ToyEnv(), cfg, None, "cpu")
     runner.alg.teacher_loaded = True
-    teacher_obs = []
-    original = runner.alg.process_env_step
-    runner.alg.process_env_step = lambda *a: (
-        teacher_obs.append(runner.alg.transition.observations["teacher"].clone()), original(*a),
-    )  # fmt: skip
+    teacher_obs = watch_teacher_obs(runner)
     rows, got = losses(runner)
     model = runner.alg.teacher
     with torch.no_grad():
@@ -125,11 +134,7 @@ class TestLatentMatching:
         plain = stock_runner(max_buffer_size=60)
         rows, without = losses(plain)
         runner = stock_runner(max_buffer_size=60, latent_matching=LATENT)
-        teacher_obs = []
-        original = runner.alg.process_env_step
-        runner.alg.process_env_step = lambda *a: (
-            teacher_obs.append(runner.alg.transition.observations["teacher"].clone()), original(*a),
-        )  # fmt: skip
+        teacher_obs = watch_teacher_obs(runner)
         rows, got = losses(runner)
         model, teacher = runner.alg.student, runner.alg.teacher
         mine = model.mlp[0](model.obs_normalizer(rows["obs/student"]))

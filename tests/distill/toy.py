@@ -9,19 +9,36 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 
-class ToyEnv(VecEnv):
+class TimedEnv(VecEnv):
+    """What the environments below share: episodes of a fixed length, and randomness of their own."""
+
+    num_actions: int
+    max_episode_length: int
+
+    def __init__(self, num_envs: int, seed: int) -> None:
+        self.num_envs = num_envs
+        self.device = torch.device("cpu")
+        self.cfg = {"name": type(self).__name__}
+        self.generator = torch.Generator().manual_seed(seed)
+        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
+
+    def advance_time(self) -> torch.Tensor:
+        """Count a step, and return where it was the last of an episode, bool (N,)."""
+        self.episode_length_buf += 1
+        time_out = self.episode_length_buf >= self.max_episode_length
+        self.episode_length_buf[time_out] = 0
+        return time_out
+
+
+class ToyEnv(TimedEnv):
     """A point that moves by its action; the teacher sees its place, the student sees it with a distractor."""
 
     num_actions = 2
     max_episode_length = 12
 
     def __init__(self, num_envs: int = 6, seed: int = 0) -> None:
-        self.num_envs = num_envs
-        self.device = torch.device("cpu")
-        self.cfg = {"name": "toy"}
-        self.generator = torch.Generator().manual_seed(seed)
+        super().__init__(num_envs, seed)
         self.place = torch.randn(num_envs, 2, generator=self.generator)
-        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
         self.actions: list[torch.Tensor] = []
 
     def get_observations(self) -> TensorDict:
@@ -34,12 +51,10 @@ class ToyEnv(VecEnv):
     def step(self, actions):
         self.actions.append(actions.clone())
         self.place = self.place + 0.1 * actions
-        self.episode_length_buf += 1
-        time_out = self.episode_length_buf >= self.max_episode_length
+        time_out = self.advance_time()
         fresh = torch.randn(self.num_envs, 2, generator=self.generator)
         reward = -self.place.norm(dim=-1)
         self.place = torch.where(time_out[:, None], fresh, self.place)
-        self.episode_length_buf[time_out] = 0
         return self.get_observations(), reward, time_out.long(), {"time_outs": time_out}
 
     def state_dict(self):
@@ -56,7 +71,7 @@ class ToyEnv(VecEnv):
         self.generator.set_state(state["generator"])
 
 
-class CueEnv(VecEnv):
+class CueEnv(TimedEnv):
     """A cue of +1 or -1 in the first of six steps has to be repeated as the action in every step.
 
     The teacher sees the cue all the time, the student in the first step only. The reward is the product of
@@ -71,12 +86,8 @@ class CueEnv(VecEnv):
     OPTIMUM_WITHOUT_MEMORY = 1.0
 
     def __init__(self, num_envs: int = 64, seed: int = 0) -> None:
-        self.num_envs = num_envs
-        self.device = torch.device("cpu")
-        self.cfg = {"name": "cue"}
-        self.generator = torch.Generator().manual_seed(seed)
+        super().__init__(num_envs, seed)
         self.cue = self._draw()
-        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
 
     def _draw(self) -> torch.Tensor:
         return 2.0 * torch.randint(2, (self.num_envs, 1), generator=self.generator) - 1.0
@@ -89,14 +100,12 @@ class CueEnv(VecEnv):
 
     def step(self, actions):
         reward = (self.cue * actions.clamp(-1, 1))[:, 0]
-        self.episode_length_buf += 1
-        done = self.episode_length_buf >= self.max_episode_length
+        done = self.advance_time()
         self.cue = torch.where(done[:, None], self._draw(), self.cue)
-        self.episode_length_buf[done] = 0
         return self.get_observations(), reward, done.long(), {"time_outs": done}
 
 
-class ImageEnv(VecEnv):
+class ImageEnv(TimedEnv):
     """A bright column in an image of bytes, whose place from -1 (left) to 1 (right) is the right action."""
 
     num_actions = 1
@@ -104,12 +113,8 @@ class ImageEnv(VecEnv):
     SIZE = 8
 
     def __init__(self, num_envs: int = 32, seed: int = 0) -> None:
-        self.num_envs = num_envs
-        self.device = torch.device("cpu")
-        self.cfg = {"name": "image"}
-        self.generator = torch.Generator().manual_seed(seed)
+        super().__init__(num_envs, seed)
         self.column = self._draw()
-        self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
 
     def _draw(self) -> torch.Tensor:
         return torch.randint(self.SIZE, (self.num_envs,), generator=self.generator)
@@ -125,10 +130,8 @@ class ImageEnv(VecEnv):
 
     def step(self, actions):
         reward = -(actions - self.place).abs()[:, 0]
-        self.episode_length_buf += 1
-        done = self.episode_length_buf >= self.max_episode_length
+        done = self.advance_time()
         self.column = self._draw()
-        self.episode_length_buf[done] = 0
         return self.get_observations(), reward, done.long(), {"time_outs": done}
 
 
