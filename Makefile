@@ -55,9 +55,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)
-	$(BIN)/python benchmarks/env_throughput.py
-	$(BIN)/python benchmarks/update_budget.py
+# The CPU set of benchmarks, with the peers it measures against; the last step prints the table.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/simulator.py
+	$(BIN)/python benchmarks/report.py --readme
+
+$(VENV)/.installed-bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	touch $@
 
 # Train the packaged teacher anew; about ten minutes on two cores.
 teacher: $(INSTALLED)
