@@ -1,8 +1,8 @@
 """What the benchmarks share: timing two sides in turn, and keeping what was measured.
 
-Every run of a benchmark appends one line to ``benchmarks/results/<machine>.jsonl``. ``make bench`` ends with the table
-of the newest measurement of every target (``python benchmarks/report.py``); with ``--readme`` the same figures are
-written into the performance section of the READMEs.
+Every run of a benchmark appends one line to ``benchmarks/results/<machine>.jsonl``. ``make bench`` ends with the
+table of the newest measurement of every target; with ``--readme`` the same figures
+are written into the performance section of the READMEs.
 """
 
 from __future__ import annotations

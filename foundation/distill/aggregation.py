@@ -69,6 +69,11 @@ class Aggregation:
             self.filter = EpisodeFilter(options.episode_filter, self._steps, self._num_envs, self.device)
         self.buffer = self._make_buffer(say)
 
+    @property
+    def needs_every_step(self) -> bool:
+        """Whether a rollout's rows hold more than observations, actions and dones tell when it is over."""
+        return self._several or self.filter is not None or self.loss.reads_modules
+
     def before_step(self) -> None:
         """Record what the rollout's rows need of the state before the student acts."""
         self.layout.before_step(self._storage.step)

@@ -129,8 +129,8 @@ class DaggerDistillation(Distillation):
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Compute both policies' actions and return those that drive, shape (N, A)."""
         step = self.storage.step
-        if step == 0 and self.schedule.switches_at(self.iteration):
-            self._announce_switch()
+        if step == 0:
+            self.begin_rollout()
         self._assign_teachers(obs)
         # The student acts also where the teacher drives: its action is stored and its std is logged.
         if self.aggregation is None:
@@ -154,7 +154,12 @@ class DaggerDistillation(Distillation):
     ) -> None:
         """Record one environment step, and hand the metrics of this iteration to the runner's logger."""
         self._assign_teachers(extras)
-        self._log_metrics(extras)
+        if self._ensemble is not None and self._ensemble.assignment is None:
+            raise ValueError(
+                f"{len(self._ensemble)} teachers are configured, but neither observations nor extras of the "
+                f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
+            )
+        self.log_metrics(extras)
         self.driver.episodes_ended(dones)
         if self.aggregation is None:
             super().process_env_step(obs, rewards, dones, extras)
@@ -167,6 +172,29 @@ class DaggerDistillation(Distillation):
         self.transition.clear()
         self.student.reset(dones)
         self.teacher.reset(dones)
+
+    def begin_rollout(self) -> None:
+        """Announce the student's taking over where it does."""
+        if self.schedule.switches_at(self.iteration):
+            self._announce_switch()
+
+    def end_rollout(self, phase: int, dones: torch.Tensor) -> None:
+        """Take note of a rollout that one policy drove alone, when its steps are in the storage.
+
+        Args:
+            phase: 1 if that was the teacher, 2 for the student.
+            dones: Environments (N,) whose episode ended in the last step.
+        """
+        self._phases.fill_(phase)
+        self.driver.drove_alone(phase)
+        self.driver.episodes_ended(dones)
+
+    def log_metrics(self, extras: dict[str, Any]) -> None:
+        """Add this iteration's metrics, known when it ends, to what the environment gives to the logger."""
+        metrics = {"Distillation/training_phase": float(self.phase), **self._metrics}
+        # rsl_rl logs one of the two, the first that is there.
+        key = "episode" if "episode" in extras else "log"
+        extras[key] = {**extras.get(key, {}), **metrics}
 
     def update(self) -> dict[str, float]:
         """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
@@ -356,17 +384,6 @@ class DaggerDistillation(Distillation):
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.max_grad_norm)
         self.optimizer.step()
-
-    def _log_metrics(self, extras: dict[str, Any]) -> None:
-        if self._ensemble is not None and self._ensemble.assignment is None:
-            raise ValueError(
-                f"{len(self._ensemble)} teachers are configured, but neither observations nor extras of the "
-                f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
-            )
-        metrics = {"Distillation/training_phase": float(self.phase), **self._metrics}
-        # rsl_rl logs one of the two, the first that is there.
-        key = "episode" if "episode" in extras else "log"
-        extras[key] = {**extras.get(key, {}), **metrics}
 
     def _announce_switch(self) -> None:
         rule = "=" * 80

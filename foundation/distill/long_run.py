@@ -27,7 +27,7 @@ TRAINING_STATE = "training_state.pt"
 """What a resumed run needs besides the newest model: history, environment, random state, statistics."""
 
 
-class _HookedLogger(Logger):
+class HookedLogger(Logger):
     """rsl_rl's logger with extra lines under each iteration's header, and a call after each iteration."""
 
     def __init__(
@@ -37,11 +37,13 @@ class _HookedLogger(Logger):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        """Construct as rsl_rl does; ``status`` gives the lines, ``on_iteration`` is called with the iteration."""
         super().__init__(*args, **kwargs)
         self._status = status
         self._on_iteration = on_iteration
 
     def log(self, it: int, start_it: int, total_it: int, *args: Any, **kwargs: Any) -> None:
+        """Log an iteration; see rsl_rl."""
         with contextlib.redirect_stdout(io.StringIO()) as captured:
             super().log(it, start_it, total_it, *args, **kwargs)
         header, separator, rest = captured.getvalue().partition("\n\n")
@@ -49,7 +51,35 @@ class _HookedLogger(Logger):
             print(f"{header}\n\n{self._status(it, total_it)}{rest}", end="", flush=True)
         self._on_iteration(it)
 
+    def keep_metrics(self, extras: dict[str, Any]) -> None:
+        """Keep the environment's metrics of one step, of which rsl_rl logs the mean of all steps."""
+        metrics = extras["episode"] if "episode" in extras else extras.get("log")
+        if self.writer is not None and metrics:
+            self.ep_extras.append(metrics)
+
+    def process_rollout(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
+        """Do for the steps of a whole rollout, (T, N) each, what ``process_env_step`` does for one."""
+        if self.writer is None:
+            return
+        ended, last = dones > 0, len(dones) - 1
+        steps = torch.arange(len(dones), device=dones.device)[:, None]
+        # The step in which the episode before the current one ended, -1 for none in this rollout.
+        ends = torch.where(ended, steps, -1).cummax(0).values
+        before = torch.cat([torch.full_like(ends[:1], -1), ends[:-1]])
+        for values, running, buffer in (
+            (rewards.double(), self.cur_reward_sum, self.rewbuffer),
+            (torch.ones_like(rewards, dtype=torch.float64), self.cur_episode_length, self.lenbuffer),
+        ):
+            total = values.cumsum(0) + running
+
+            def since(end: torch.Tensor, total: torch.Tensor = total) -> torch.Tensor:
+                return torch.where(end >= 0, total.gather(0, end.clamp(min=0)), 0.0)
+
+            buffer.extend((total - since(before))[ended].tolist())
+            running.copy_((total[last:] - since(ends[last:]))[0])
+
     def statistics_state(self) -> dict[str, Any]:
+        """Return the last episodes and those under way."""
         return {
             "rewards": list(self.rewbuffer),
             "lengths": list(self.lenbuffer),
@@ -58,6 +88,7 @@ class _HookedLogger(Logger):
         }
 
     def load_statistics_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`statistics_state` returned."""
         self.clear_episodes()
         self.rewbuffer.extend(state["rewards"])
         self.lenbuffer.extend(state["lengths"])
@@ -65,6 +96,7 @@ class _HookedLogger(Logger):
         self.cur_episode_length.copy_(state["episode_length"])
 
     def clear_episodes(self) -> None:
+        """Forget the episodes that have ended."""
         self.rewbuffer.clear()
         self.lenbuffer.clear()
 
@@ -75,7 +107,7 @@ class LongRunMixin(OnPolicyRunner):
     def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
         """Construct as rsl_rl does, with a logger that reports each iteration's end."""
         super().__init__(env, train_cfg, log_dir, device)
-        self.logger = _HookedLogger(
+        self.logger = HookedLogger(
             self._status,
             self._after_iteration,
             log_dir=log_dir,

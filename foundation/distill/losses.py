@@ -120,6 +120,11 @@ class ImitationLoss:
         self._teacher_taps[key] = [_Tap(model, of_teachers, "teacher") for model in self._teachers]
         self._taps += [self._student_taps[key], *self._teacher_taps[key]]
 
+    @property
+    def reads_modules(self) -> bool:
+        """Whether the loss reads more of the models than their actions."""
+        return bool(self._taps)
+
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Keep what the loss needs of the models' forward passes."""

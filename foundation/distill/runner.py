@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +22,9 @@ from foundation.distill.checkpoint import (
     load_weights,
     moved,
 )
+from foundation.distill.collector import Collector
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.long_run import TRAINING_STATE, LongRunMixin
+from foundation.distill.long_run import TRAINING_STATE, HookedLogger, LongRunMixin
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.schedule import TEACHER_PHASE
 
@@ -146,7 +149,51 @@ class PpoRunner(LongRunMixin):
             group["lr"] = self.alg.learning_rate
 
 
-class DaggerRunner(LongRunMixin, DistillationRunner):
+class _CollectorLoop(DistillationRunner):
+    """rsl_rl's learning loop, with rollouts collected by a :class:`~foundation.distill.collector.Collector`."""
+
+    logger: HookedLogger
+
+    def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
+        if not self.alg.teacher_loaded:
+            raise ValueError("no teacher is loaded; load its checkpoint or set teacher_checkpoint")
+        if init_at_random_ep_len:
+            lengths = self.env.episode_length_buf
+            self.env.episode_length_buf = torch.randint_like(lengths, high=int(self.env.max_episode_length))
+        obs = self.env.get_observations().to(self.device)
+        self.alg.train_mode()
+        if self.is_distributed:
+            self.alg.broadcast_parameters()
+        self.logger.init_logging_writer()
+        check_for_nan = self.cfg.get("check_for_nan", True)
+        collector = Collector(self.env, self.alg, self.logger, self.device, check_for_nan)  # pyright: ignore
+        first = self.current_learning_iteration
+        for it in range(first, first + num_learning_iterations):
+            start = time.time()
+            obs = collector.collect(obs)
+            collected = time.time()
+            losses = self.alg.update()
+            learned = time.time()
+            self.current_learning_iteration = it
+            self.logger.log(
+                it=it,
+                start_it=first,
+                total_it=first + num_learning_iterations,
+                collect_time=collected - start,
+                learn_time=learned - collected,
+                loss_dict=losses,
+                learning_rate=self.alg.learning_rate,
+                action_std=self.alg.get_policy().output_std,
+                rnd_weight=None,
+            )
+            if self.logger.writer is not None and it % self.cfg["save_interval"] == 0:
+                self.save(os.path.join(self.logger.log_dir, f"model_{it}.pt"))  # pyright: ignore
+        if self.logger.writer is not None:
+            self.save(os.path.join(self.logger.log_dir, f"model_{self.current_learning_iteration}.pt"))  # pyright: ignore
+            self.logger.stop_logging_writer()
+
+
+class DaggerRunner(LongRunMixin, _CollectorLoop):
     """rsl_rl's ``DistillationRunner`` that shows phase and history, and keeps them across a resume."""
 
     alg: DaggerDistillation  # pyright: ignore

@@ -95,16 +95,24 @@ class Driver:
             self._teacher_drives = torch.zeros(num_envs, dtype=torch.bool, device=device)
             self._begins = torch.ones(num_envs, dtype=torch.bool, device=device)
 
+    def drives_alone(self, iteration: int) -> int | None:
+        """Return the phase whose policy drives a whole iteration; None if each step decides that."""
+        probability = self.schedule.teacher_probability(iteration)
+        if probability not in (0.0, 1.0) or self.disagreement_threshold is not None:
+            return None
+        return TEACHER_PHASE if probability else STUDENT_PHASE
+
     def choose(
         self, iteration: int, student_actions: torch.Tensor, teacher_actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the actions to apply (N, A) and where they are the teacher's, bool (N,)."""
         probability = self.schedule.teacher_probability(iteration)
         if probability in (0.0, 1.0):
-            # Whatever was drawn when an episode began no longer counts; and no random number is used up.
-            self._teacher_drives.fill_(probability == 1.0)
-            if self.disagreement_threshold is None:
-                return (teacher_actions if probability else student_actions), self._teacher_drives
+            # No random number is used up.
+            self.drove_alone(TEACHER_PHASE if probability else STUDENT_PHASE)
+            alone = self.drives_alone(iteration)
+            if alone is not None:
+                return (teacher_actions if alone == TEACHER_PHASE else student_actions), self._teacher_drives
         else:
             drawn = torch.rand(len(self._begins), device=self._begins.device) < probability
             renewed = self._begins if self.mixing == "episode" else torch.ones_like(self._begins)
@@ -115,6 +123,10 @@ class Driver:
             teacher_drives = teacher_drives | (distance > self.disagreement_threshold)
         actions = torch.where(teacher_drives[:, None], teacher_actions, student_actions)
         return actions, teacher_drives
+
+    def drove_alone(self, phase: int) -> None:
+        """Forget whatever was drawn when an episode began: the policy of this phase drives."""
+        self._teacher_drives.fill_(phase == TEACHER_PHASE)
 
     def episodes_ended(self, dones: torch.Tensor) -> None:
         """Take note of the environments, (N,), that begin a new episode in the next step."""

@@ -254,7 +254,7 @@ class TestConsoleAndMetrics:
         runner = stock_runner(tmp_path, max_buffer_size=150)
         for expected in (60, 120, 150):
             extras = {}
-            runner.alg._log_metrics(extras)
+            runner.alg.log_metrics(extras)
             fill_rollout(runner)
             runner.alg.update()
             assert extras["log"]["Distillation/buffer_size"] == expected == len(runner.alg.history)

@@ -1,0 +1,120 @@
+"""Running a policy in a rollout: between two updates its weights stand still, so much can be done beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from rsl_rl.modules import EmpiricalNormalization, GaussianDistribution
+from torch import nn
+
+ROWS_AT_ONCE = 4096
+"""Observations that :meth:`FrozenMlp.over` runs at once: their activations stay in a core's cache."""
+
+
+class FrozenMlp:
+    """An ``MLPModel`` as it is now, without gradients: the same actions up to rounding, in a fraction of the time.
+
+    Layers work in place. A tanh is taken as a logistic function, tanh(x) = 2 s(2 x) - 1, which torch computes
+    several times faster on a CPU; its factors and offsets are folded into the weights of the layers around it.
+    """
+
+    def __init__(self, model: MLPModel) -> None:
+        """Take over the model's weights; a later change of the model does not change this.
+
+        Raises:
+            ValueError: If :meth:`supports` does not hold.
+        """
+        if not self.supports(model):
+            raise ValueError(f"FrozenMlp runs plain MLPModels, got {type(model).__name__}")
+        self._groups = list(model.obs_groups)
+        self._norm: tuple[torch.Tensor, torch.Tensor] | None = None
+        with torch.no_grad():
+            if isinstance(model.obs_normalizer, EmpiricalNormalization):
+                norm = model.obs_normalizer
+                self._norm = norm._mean.clone(), (norm._std + norm.eps).reciprocal()  # pyright: ignore
+            self._std = None if model.distribution is None else self._current_std(model.distribution)  # pyright: ignore
+            self._layers = _fold(list(model.mlp))
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        """Return whether a model is a plain MLP with a normal distribution whose noise is the same everywhere."""
+        return (
+            type(model) is MLPModel
+            and type(model.distribution) in (type(None), GaussianDistribution)
+            and type(model.obs_normalizer) in (nn.Identity, EmpiricalNormalization)
+            # A hook may change what a module reads or gives.
+            and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+        )
+
+    def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the mean actions for observations (..., D), shape (..., A)."""
+        groups = [obs[group] for group in self._groups]
+        values = groups[0] if len(groups) == 1 else torch.cat(groups, dim=-1)
+        if self._norm is not None:
+            values = (values - self._norm[0]).mul_(self._norm[1])
+        for layer in self._layers:
+            values = layer(values)
+        return values
+
+    def sample(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return actions with the model's noise, drawn from the default generator as the model itself does."""
+        return self.with_noise(self(obs))
+
+    def with_noise(self, mean: torch.Tensor) -> torch.Tensor:
+        """Add noise to mean actions."""
+        if self._std is None:
+            return mean
+        return torch.empty_like(mean).normal_().mul_(self._std).add_(mean)
+
+    def over(self, obs: Mapping[str, torch.Tensor], out: torch.Tensor) -> None:
+        """Write the mean actions for a rollout's observations (T, N, D) into ``out`` (T, N, A)."""
+        groups = [obs[group].flatten(0, 1) for group in self._groups]
+        flat = out.view(-1, out.shape[-1])
+        for start in range(0, len(flat), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            part = {group: values[rows] for group, values in zip(self._groups, groups, strict=True)}
+            flat[rows] = self(part)
+
+    @staticmethod
+    def _current_std(distribution: GaussianDistribution) -> torch.Tensor:
+        low, high = distribution.std_range
+        if distribution.std_type == "log":
+            return distribution.log_std_param.exp().clamp(low, high)
+        return distribution.std_param.clamp(low, high)
+
+
+class _Affine:
+    """A linear layer with weights of its own."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self.weight = linear.weight.detach().clone()
+        bias = linear.bias
+        self.bias = self.weight.new_zeros(len(self.weight)) if bias is None else bias.detach().clone()
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(values, self.weight, self.bias)
+
+
+def _fold(modules: list[nn.Module]) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    """Return callables that together do what the modules do, without changing their first input."""
+    layers: list[Any] = [_Affine(module) if isinstance(module, nn.Linear) else module for module in modules]
+    for i in range(1, len(layers)):
+        before, module = layers[i - 1], layers[i]
+        if not isinstance(before, _Affine):
+            continue
+        after = layers[i + 1] if i + 1 < len(layers) else None
+        if isinstance(module, nn.Tanh) and isinstance(after, _Affine):
+            before.weight *= 2.0
+            before.bias *= 2.0
+            after.bias -= after.weight.sum(1)
+            after.weight *= 2.0
+            layers[i] = torch.sigmoid_
+        elif isinstance(module, nn.ELU):
+            layers[i] = partial(nn.functional.elu_, alpha=module.alpha)
+        elif isinstance(module, nn.ReLU):
+            layers[i] = torch.relu_
+    return layers

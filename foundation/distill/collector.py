@@ -1,0 +1,136 @@
+"""Collecting one rollout: rsl_rl's loop where every step needs everything, a shorter one where it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rsl_rl.env import VecEnv
+from rsl_rl.utils import check_nan
+from tensordict import TensorDict
+
+from foundation.distill.acting import FrozenMlp
+from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.long_run import HookedLogger
+from foundation.distill.observations import groups_of
+from foundation.distill.schedule import STUDENT_PHASE
+
+
+class Collector:
+    """Fills the algorithm's storage with one rollout.
+
+    A policy that does not drive is asked once for the whole rollout when that is over, instead of in every step,
+    and NaN and ended episodes are looked for then. What is stored is what rsl_rl's loop stores, up to rounding.
+    """
+
+    def __init__(
+        self, env: VecEnv, alg: DaggerDistillation, logger: HookedLogger, device: str, check_for_nan: bool
+    ) -> None:
+        """Keep what takes part in a rollout.
+
+        Args:
+            env: The environment.
+            alg: The algorithm, whose storage is filled.
+            logger: Told of rewards, ended episodes and the environment's metrics.
+            device: Device of the algorithm.
+            check_for_nan: Whether NaN from the environment is an error.
+        """
+        self._env, self._alg, self._logger = env, alg, logger
+        self._device = device
+        self._check_for_nan = check_for_nan
+
+    def collect(self, obs: TensorDict) -> TensorDict:
+        """Run the environment for one rollout from observations (N, ...), and return the last ones.
+
+        Raises:
+            ValueError: If there is NaN in what the environment returned.
+        """
+        with torch.inference_mode():
+            return self._collect_deferred(obs) if self._can_defer() else self._collect_step_by_step(obs)
+
+    def _can_defer(self) -> bool:
+        """Return whether one policy drives throughout, and the other can be asked afterwards."""
+        alg = self._alg
+        return (
+            alg.aggregation is not None
+            and not alg.aggregation.needs_every_step
+            and alg.driver.drives_alone(alg.iteration) is not None
+            and alg.teacher is alg._raw_teacher
+            and FrozenMlp.supports(alg._raw_teacher)
+        )
+
+    def _collect_step_by_step(self, obs: TensorDict) -> TensorDict:
+        alg, env, logger = self._alg, self._env, self._logger
+        for _ in range(alg.storage.num_transitions_per_env):
+            actions = alg.act(obs)
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            if self._check_for_nan:
+                check_nan(obs, rewards, dones)
+            obs, rewards, dones = obs.to(self._device), rewards.to(self._device), dones.to(self._device)
+            alg.process_env_step(obs, rewards, dones, extras)
+            logger.process_env_step(rewards, dones, extras)
+        return obs
+
+    def _collect_deferred(self, obs: TensorDict) -> TensorDict:
+        alg, env, storage = self._alg, self._env, self._alg.storage
+        alg.begin_rollout()
+        phase = alg.driver.drives_alone(alg.iteration)
+        assert phase is not None
+        student_drives = phase == STUDENT_PHASE
+        teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
+        frozen = alg.student is alg._raw_student and FrozenMlp.supports(alg._raw_student)
+        student = FrozenMlp(alg._raw_student) if frozen else None
+        asked_in_steps = student_drives or student is None
+        stored = [(name, storage.observations[name]) for name in self._groups()]
+        for step in range(storage.num_transitions_per_env):
+            for name, values in stored:
+                values[step].copy_(obs[name])
+            if asked_in_steps:
+                storage.actions[step].copy_(self._student_actions(student, obs, step))
+            if student_drives:
+                actions = storage.actions[step]
+            else:
+                actions = storage.privileged_actions[step].copy_(teacher(obs))
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            storage.rewards[step].copy_(rewards.view(-1, 1))
+            storage.dones[step].copy_(dones.view(-1, 1))
+            storage.step += 1
+            if student is None:
+                alg.student.reset(dones.to(self._device))
+            self._logger.keep_metrics(extras)
+        if student_drives:
+            teacher.over(storage.observations, storage.privileged_actions)
+        elif student is not None:
+            student.over(storage.observations, storage.actions)
+            storage.actions.copy_(student.with_noise(storage.actions))
+        self._finish(obs, phase, student)
+        return obs.to(self._device)
+
+    def _student_actions(self, student: FrozenMlp | None, obs: TensorDict, step: int) -> torch.Tensor:
+        if student is not None:
+            return student.sample(obs)
+        alg = self._alg
+        assert alg.aggregation is not None
+        alg.aggregation.layout.before_step(step)
+        return alg.student(obs.to(self._device), stochastic_output=True)
+
+    def _finish(self, obs: TensorDict, phase: int, student: FrozenMlp | None) -> None:
+        alg, storage = self._alg, self._alg.storage
+        rewards, dones = storage.rewards[..., 0], storage.dones[..., 0]
+        if self._check_for_nan:
+            check_nan(storage.observations, rewards, dones)
+            check_nan(obs, rewards[-1], dones[-1])
+        distribution = alg._raw_student.distribution
+        if student is not None and distribution is not None:
+            # The runner logs the spread of the model's newest actions.
+            distribution.update(storage.actions[-1])
+        alg.end_rollout(phase, dones[-1])
+        self._logger.process_rollout(rewards, dones)
+        extras: dict[str, Any] = {"log": {}}
+        alg.log_metrics(extras)
+        self._logger.keep_metrics(extras)
+
+    def _groups(self) -> list[str]:
+        """Return the observation groups that student, teacher or history read."""
+        models: list[Any] = [self._alg._raw_student, self._alg._raw_teacher]
+        return list(dict.fromkeys(group for model in models for group in groups_of(model)))
