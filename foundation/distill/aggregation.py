@@ -12,6 +12,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
+from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import INITIAL_CAPACITY, AggregatedBuffer, row_bytes
 from foundation.distill.checkpoint import moved
 from foundation.distill.eviction import DEFAULT_PHASE_FLOOR
@@ -137,6 +138,18 @@ class Aggregation:
             actions = self.layout.run(self._student, self._obs(batch, groups_of(self._student)), batch)
         losses = self.loss(actions, batch, partial(self.layout.arrange, batch=batch))
         return losses, batch.get(TRAINED, None)
+
+    def backprop(self) -> MlpBackprop | None:
+        """Return what computes the loss and its gradients without autograd; None where only autograd can."""
+        if TRAINED in self.buffer.storage.columns or self.loss.reads_modules:
+            return None
+        if not MlpBackprop.supports(self._student, self.loss.kind):
+            return None
+        return MlpBackprop(self._student, self.loss.kind, self.loss.weights)
+
+    def closed_form_losses(self, backprop: MlpBackprop, batch: TensorDict) -> torch.Tensor:
+        """Return the loss of every transition of a mini-batch, (B,), and leave the gradients of their mean."""
+        return backprop(self._obs(batch, groups_of(self._student)), batch["teacher_actions"])
 
     def record_losses(self, batch: TensorDict, losses: torch.Tensor, counts: torch.Tensor | None) -> None:
         """Let sampling and the losses per teacher know what :meth:`losses` returned."""

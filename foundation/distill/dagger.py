@@ -14,6 +14,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from foundation.distill.aggregation import Aggregation
+from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, moved
 from foundation.distill.learning_rate import LearningRate
@@ -104,6 +105,10 @@ class DaggerDistillation(Distillation):
         self.aggregation: Aggregation | None = None
         self._leftover: LeftoverSteps | None = None
         if own.use_dagger:
+            if "fused" in self.optimizer.defaults:
+                # The same step in one kernel instead of a dozen.
+                parameters = self.student.parameters()
+                self.optimizer = type(self.optimizer)(parameters, lr=self.learning_rate, fused=True)
             self.aggregation = Aggregation(own, self._raw_student, self._raw_teacher, storage, self._say)
         else:
             self._set_up_stock_update()
@@ -207,13 +212,20 @@ class DaggerDistillation(Distillation):
             losses = super().update()
             self.teacher.reset(hidden_state=hidden)
             if self._leftover is not None:
-                self._step(self._leftover.loss(self.loss_fn))
+                self.optimizer.zero_grad()
+                self._leftover.loss(self.loss_fn).backward()
+                self._step()
             return losses
         self.aggregation.aggregate(self._phases)
         self.buffer_size = self.aggregation.buffer.num_transitions()
         self._metrics["Distillation/buffer_size"].fill_(self.buffer_size)
         self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
-        losses = [self._gradient_step(self.aggregation, batch) for batch in self.aggregation.mini_batches()]
+        # Neither a compiled student nor lower precision can do without autograd.
+        plain = self.student is self._raw_student and not getattr(self, "use_mixed_precision", False)
+        backprop = self.aggregation.backprop() if plain else None
+        losses = [
+            self._gradient_step(self.aggregation, batch, backprop) for batch in self.aggregation.mini_batches()
+        ]
         self.num_updates += 1
         self.storage.clear()
         if not losses:
@@ -364,21 +376,29 @@ class DaggerDistillation(Distillation):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 
-    def _gradient_step(self, aggregation: Aggregation, batch: TensorDict) -> torch.Tensor:
-        with torch.autocast(
-            torch.device(self.device).type,
-            enabled=getattr(self, "use_mixed_precision", False),
-            dtype=torch.bfloat16,
-        ):
-            losses, counts = aggregation.losses(batch)
-        loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
-        self._step(loss)
+    def _gradient_step(
+        self, aggregation: Aggregation, batch: TensorDict, backprop: MlpBackprop | None
+    ) -> torch.Tensor:
+        counts = None
+        if backprop is not None:
+            losses = aggregation.closed_form_losses(backprop, batch)
+            loss = losses.mean()
+        else:
+            with torch.autocast(
+                torch.device(self.device).type,
+                enabled=getattr(self, "use_mixed_precision", False),
+                dtype=torch.bfloat16,
+            ):
+                losses, counts = aggregation.losses(batch)
+            loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
+            self.optimizer.zero_grad()
+            loss.backward()
+        self._step()
         aggregation.record_losses(batch, losses.detach(), counts)
         return loss.detach()
 
-    def _step(self, loss: torch.Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss.backward()
+    def _step(self) -> None:
+        """Change the weights by the gradients that the parameters hold."""
         if self.is_multi_gpu:
             self.reduce_parameters()
         if self.max_grad_norm:

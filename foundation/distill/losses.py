@@ -93,7 +93,9 @@ class ImitationLoss:
             ValueError: If the models do not have what the loss needs.
         """
         self.kind = kind
-        self.weights = weights_per_action(action_weights, num_actions, device)
+        self.weights = None
+        if action_weights is not None:
+            self.weights = weights_per_action(action_weights, num_actions, device)
         self._student, self._teachers = student, teachers
         self._latent = latent_matching
         self._taps: list[_Tap] = []
@@ -190,7 +192,7 @@ class ImitationLoss:
             loss = gaussian_kl(target, teacher_std, actions, arrange(self._student.output_std))
         else:
             loss = elementwise(self.kind)(actions, target)
-        loss = (loss * self.weights).mean(-1)
+        loss = (loss if self.weights is None else loss * self.weights).mean(-1)
         if self._latent is not None:
             difference = (
                 arrange(self._student_taps[_LATENT].take()).flatten(batch["dones"].ndim) - batch["teacher_latent"]
@@ -199,16 +201,12 @@ class ImitationLoss:
         return loss
 
 
-def weights_per_action(
-    weights: Sequence[float] | None, num_actions: int, device: torch.device | str
-) -> torch.Tensor:
-    """Return the factor on each action's loss, shape (A,); ones for None.
+def weights_per_action(weights: Sequence[float], num_actions: int, device: torch.device | str) -> torch.Tensor:
+    """Return the factor on each action's loss, shape (A,).
 
     Raises:
         ValueError: If there is not one for each action, or one is negative, or all are zero.
     """
-    if weights is None:
-        return torch.ones(num_actions, device=device)
     if len(weights) != num_actions or min(weights) < 0 or max(weights) <= 0:
         raise ValueError(
             f"action_weights must be {num_actions} numbers, none negative and not all zero, one per action; "

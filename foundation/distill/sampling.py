@@ -63,29 +63,85 @@ class Passes(Sampler):
 
     A pass may be interrupted and continued, also after new rows arrived: those join the pass under way. So over
     time every row is visited equally often. The last mini-batch of a pass holds what is left, down to one row.
+    What a round of draws costs depends on how much it draws, not on how much is stored.
     """
 
-    _NOTE = torch.bool
+    def __init__(self, max_rows: int, device: torch.device) -> None:
+        """Begin with nothing stored."""
+        super().__init__(max_rows, device)
+        with torch.inference_mode(False):
+            # A slot is waiting if it is among the first so many of the pool, in whatever order.
+            self._pool = torch.empty(max_rows, dtype=torch.int32, device=device)
+            self._waits = torch.zeros(max_rows, dtype=torch.bool, device=device)
+        self._num_waiting = 0
+
+    @classmethod
+    def note_bytes(cls) -> int:
+        """Return the memory of pool and marks [bytes per row]."""
+        return torch.int32.itemsize + torch.bool.itemsize
 
     def added(self, slots: Index) -> None:
         """New rows are not visited yet."""
-        assert self._notes is not None
-        self._notes[slots] = False
+        if isinstance(slots, slice):
+            slots = torch.arange(slots.start, slots.stop, device=self.device)
+        joining = slots[~self._waits[slots]]
+        self._pool[self._num_waiting : self._num_waiting + len(joining)] = joining.int()
+        self._waits[slots] = True
+        self._num_waiting += len(joining)
 
     def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
         """Continue the pass under way and begin new ones as needed."""
-        assert self._notes is not None
-        visited = self._notes[:size]
         while count > 0:
-            left = (~visited).nonzero()[:, 0]
-            order = left[torch.randperm(len(left), device=self.device)[: count * mini_batch_size]]
+            slots = self._take(min(count * mini_batch_size, self._num_waiting))
             # A finished pass gives way to the next at once, so that new rows join one not begun.
-            visited[order] = True
-            if len(order) == len(left):
-                visited.zero_()
-            for slots in order.split(mini_batch_size):
-                yield slots
+            if self._num_waiting == 0:
+                self._begin_pass(size)
+            for part in slots.split(mini_batch_size):
+                yield part
                 count -= 1
+
+    def _begin_pass(self, size: int) -> None:
+        self._pool[:size] = torch.arange(size, dtype=torch.int32, device=self.device)
+        self._waits[:size] = True
+        self._num_waiting = size
+
+    def _take(self, count: int) -> torch.Tensor:
+        """Return ``count`` waiting slots in random order, which then no longer wait."""
+        places = distinct_integers(self._num_waiting, count, self.device)
+        slots = self._pool[places].long()
+        left = self._num_waiting - count
+        # What stays of the pool's end moves into the gaps before it.
+        stays = torch.ones(count, dtype=torch.bool, device=self.device)
+        stays[places[places >= left] - left] = False
+        self._pool[places[places < left]] = self._pool[left : self._num_waiting][stays]
+        self._waits[slots] = False
+        self._num_waiting = left
+        return slots
+
+    def state_dict(self, size: int) -> dict[str, Any]:
+        """Return the slots that wait, in the pool's order."""
+        return {"waiting": self._pool[: self._num_waiting].to("cpu", copy=True)}
+
+    def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
+        """Restore the slots that wait."""
+        waiting = (state["waiting"].to(self.device).long() - unroll) % max(size, 1)
+        self._num_waiting = len(waiting)
+        self._pool[: len(waiting)] = waiting.int()
+        self._waits.zero_()
+        self._waits[waiting] = True
+
+
+def distinct_integers(below: int, count: int, device: torch.device) -> torch.Tensor:
+    """Return ``count`` different integers of 0 to ``below`` - 1, every ordered choice being equally likely."""
+    if below < 8 * count:
+        return torch.randperm(below, device=device)[:count]
+    # The first so many different ones of independent draws; a seventh of these are repetitions at most.
+    drawn = torch.randint(below, (count + count // 4 + 16,), device=device)
+    values, order = drawn.sort(stable=True)
+    first = torch.ones_like(drawn, dtype=torch.bool)
+    first[order[1:][values[1:] == values[:-1]]] = False
+    different = drawn[first]
+    return different[:count] if len(different) >= count else distinct_integers(below, count, device)
 
 
 class _Weighted(Sampler):

@@ -96,7 +96,8 @@ class ColumnStorage:
 
     def _gather(self, column: torch.Tensor, where: Index) -> torch.Tensor:
         if self.kept_on.type == self.handed_to.type or not isinstance(where, torch.Tensor):
-            return column[where].clone() if isinstance(where, slice) else column[where]
+            # Several times faster than indexing with the slots.
+            return column[where].clone() if isinstance(where, slice) else column.index_select(0, where)
         # Only page-locked memory can be copied to a GPU without waiting for the copy.
         staging = torch.empty(len(where), *column.shape[1:], dtype=column.dtype, pin_memory=True)
         return torch.index_select(column, 0, where, out=staging)

@@ -139,7 +139,7 @@ def test_dtypes_are_kept_and_counted():
     buffer = AggregatedBuffer(example, 10, "cpu")
     buffer.append(example)
     assert buffer[:]["image"].dtype == torch.uint8
-    assert row_bytes(dict(example.items())) == 16 + 8 + 1
+    assert row_bytes(dict(example.items())) == 16 + 8 + 5
 
 
 def test_mini_batches_of_an_empty_history_are_refused():

@@ -78,7 +78,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one_bit_for_bit
         assert torch.equal(second.alg.student.state_dict()[name], value), name
     expected, got = whole.alg.history.state_dict(), second.alg.history.state_dict()
     assert torch.equal(expected["data"]["obs/student"], got["data"]["obs/student"])
-    assert torch.equal(expected["sampler"]["notes"], got["sampler"]["notes"])
+    assert torch.equal(expected["sampler"]["waiting"], got["sampler"]["waiting"])
     assert sorted(p.name for p in (tmp_path / "second").glob("*.pt")) == [
         "best_model.pt",
         "model_5.pt",

@@ -7,6 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
+from foundation.distill.sampling import distinct_integers
 from tests.distill.test_eviction import chi_squared_bound
 
 SIZE, DRAWS = 30, 60_000
@@ -92,3 +93,27 @@ def test_a_restored_history_draws_the_same_mini_batches(sampling, options):
         torch.manual_seed(1)
         drawn.append(torch.cat([batch["id"] for batch in each.mini_batches(7, 20)]))
     assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("below", [20, 40, 4000])
+def test_distinct_integers_are_distinct_and_every_ordered_choice_is_equally_likely(below):
+    count = 5
+    draws = torch.stack([distinct_integers(below, count, torch.device("cpu")) for _ in range(4000)])
+    assert (draws.sort(1).values.diff(dim=1) > 0).all()
+    # Each place of the choice alone is uniform over ten equal parts of the range.
+    for place in range(count):
+        parts = torch.bincount(draws[:, place] * 10 // below, minlength=10).double()
+        assert ((parts - 400) ** 2 / 400).sum() < chi_squared_bound(9)
+
+
+def test_a_pass_under_way_is_joined_by_rows_that_replace_visited_ones_and_only_those():
+    torch.manual_seed(0)
+    buffer = AggregatedBuffer(rows(1), 30, "cpu")
+    buffer.append(rows(30))
+    visited = torch.cat([batch["id"] for batch in buffer.mini_batches(6, 3)])
+    buffer.append(rows(10, 30))  # in the slots of rows 0 to 9
+    waiting = 30 - 18 + int((visited < 10).sum())
+    rest = torch.cat([batch["id"] for batch in buffer.mini_batches(waiting, 1)])
+    expected = (set(range(10, 30)) - set(visited.tolist())) | set(range(30, 40))
+    assert len(rest) == waiting
+    assert set(rest.tolist()) == expected

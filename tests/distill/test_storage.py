@@ -108,9 +108,9 @@ class TestOptions:
         assert "obs/teacher" in names
 
     def test_a_history_larger_than_the_disk_is_refused_with_the_size_that_fits(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(memory, "available_disk_bytes", lambda folder: 31 * 500 + 5)
+        monkeypatch.setattr(memory, "available_disk_bytes", lambda folder: 35 * 500 + 5)
         with pytest.raises(
-            ValueError, match=r"needs 31 MB \(31000000 bytes\).* set max_buffer_size to at most 500,"
+            ValueError, match=r"needs 35 MB \(35000000 bytes\).* set max_buffer_size to at most 500,"
         ):
             stock_runner(buffer_dir=str(tmp_path))
         assert list(tmp_path.iterdir()) == []
