@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from rsl_rl.models import MLPModel
+from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import EmpiricalNormalization, GaussianDistribution
 from torch import nn
 
@@ -29,7 +29,7 @@ class FrozenMlp:
             ValueError: If :meth:`supports` does not hold.
         """
         if not self.supports(model):
-            raise ValueError(f"FrozenMlp runs plain MLPModels, got {type(model).__name__}")
+            raise ValueError(f"{type(self).__name__} cannot run this {type(model).__name__}")
         self._groups = list(model.obs_groups)
         self._norm: tuple[torch.Tensor, torch.Tensor] | None = None
         with torch.no_grad():
@@ -42,9 +42,12 @@ class FrozenMlp:
     @staticmethod
     def supports(model: nn.Module) -> bool:
         """Return whether a model is a plain MLP with a normal distribution whose noise is the same everywhere."""
+        return type(model) is MLPModel and FrozenMlp._has_plain_ends(model)
+
+    @staticmethod
+    def _has_plain_ends(model: MLPModel) -> bool:
         return (
-            type(model) is MLPModel
-            and type(model.distribution) in (type(None), GaussianDistribution)
+            type(model.distribution) in (type(None), GaussianDistribution)
             and type(model.obs_normalizer) in (nn.Identity, EmpiricalNormalization)
             # A hook may change what a module reads or gives.
             and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
@@ -52,10 +55,16 @@ class FrozenMlp:
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean actions for observations (..., D), shape (..., A)."""
+        return self._head(self._normalized(obs))
+
+    def _normalized(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         groups = [obs[group] for group in self._groups]
         values = groups[0] if len(groups) == 1 else torch.cat(groups, dim=-1)
         if self._norm is not None:
             values = (values - self._norm[0]).mul_(self._norm[1])
+        return values
+
+    def _head(self, values: torch.Tensor) -> torch.Tensor:
         for layer in self._layers:
             values = layer(values)
         return values
@@ -63,6 +72,9 @@ class FrozenMlp:
     def sample(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return actions with the model's noise, drawn from the default generator as the model itself does."""
         return self.with_noise(self(obs))
+
+    def reset(self, dones: torch.Tensor) -> None:
+        """Nothing: there is no hidden state."""
 
     def with_noise(self, mean: torch.Tensor) -> torch.Tensor:
         """Add noise to mean actions."""
@@ -85,6 +97,57 @@ class FrozenMlp:
         if distribution.std_type == "log":
             return distribution.log_std_param.exp().clamp(low, high)
         return distribution.std_param.clamp(low, high)
+
+
+class FrozenGru(FrozenMlp):
+    """An ``RNNModel`` with one layer of GRU as it is now; each call moves its hidden state on."""
+
+    def __init__(self, model: RNNModel) -> None:
+        """Take over the model's weights and go on from its hidden state.
+
+        Raises:
+            ValueError: If :meth:`supports` does not hold.
+        """
+        super().__init__(model)
+        self._rnn = model.rnn
+        self._weights = [parameter.detach().clone() for parameter in model.rnn.rnn.parameters()]
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        """Return whether a model is a GRU of one layer under a plain MLP."""
+        return type(model) is RNNModel and is_plain_gru(model) and FrozenMlp._has_plain_ends(model)
+
+    def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the mean actions for observations (N, D), shape (N, A)."""
+        values, hidden = self._normalized(obs), self._rnn.hidden_state
+        if hidden is None:
+            hidden = values.new_zeros(1, len(values), self._rnn.rnn.hidden_size)
+        after = torch.gru_cell(values, hidden[0], *self._weights)  # pyright: ignore
+        self._rnn.hidden_state = after[None]
+        return self._head(after)
+
+    def reset(self, dones: torch.Tensor) -> None:
+        """Forget the past of environments (N,) that begin a new episode, without asking whether there are any."""
+        assert self._rnn.hidden_state is not None
+        self._rnn.hidden_state[0].mul_((dones == 0)[:, None])  # pyright: ignore
+
+
+def is_plain_gru(model: RNNModel) -> bool:
+    """Return whether a model's recurrent part is one layer of torch's GRU with biases and nothing else."""
+    rnn = model.rnn.rnn
+    return (
+        type(rnn) is nn.GRU
+        and rnn.num_layers == 1
+        and rnn.bias
+        and not (rnn.bidirectional or rnn.batch_first or rnn.dropout)
+    )
+
+
+def freeze(model: nn.Module) -> FrozenMlp | None:
+    """Return the model as it is now; None for one that only itself can run."""
+    if FrozenMlp.supports(model):
+        return FrozenMlp(model)  # pyright: ignore
+    return FrozenGru(model) if FrozenGru.supports(model) else None  # pyright: ignore
 
 
 class _Affine:

@@ -12,7 +12,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
-from foundation.distill.backprop import MlpBackprop
+from foundation.distill.backprop import MlpBackprop, backprop_of
 from foundation.distill.buffer import INITIAL_CAPACITY, AggregatedBuffer, row_bytes
 from foundation.distill.checkpoint import moved
 from foundation.distill.eviction import DEFAULT_PHASE_FLOOR
@@ -141,15 +141,17 @@ class Aggregation:
 
     def backprop(self) -> MlpBackprop | None:
         """Return what computes the loss and its gradients without autograd; None where only autograd can."""
-        if TRAINED in self.buffer.storage.columns or self.loss.reads_modules:
+        partly = TRAINED in self.buffer.storage.columns and not self._student.is_recurrent
+        if partly or self.loss.reads_modules:
             return None
-        if not MlpBackprop.supports(self._student, self.loss.kind):
-            return None
-        return MlpBackprop(self._student, self.loss.kind, self.loss.weights)
+        return backprop_of(self._student, self.loss.kind, self.loss.weights)
 
-    def closed_form_losses(self, backprop: MlpBackprop, batch: TensorDict) -> torch.Tensor:
-        """Return the loss of every transition of a mini-batch, (B,), and leave the gradients of their mean."""
-        return backprop(self._obs(batch, groups_of(self._student)), batch["teacher_actions"])
+    def closed_form_losses(
+        self, backprop: MlpBackprop, batch: TensorDict
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what :meth:`losses` returns, and leave the gradients of the mean loss in the parameters."""
+        obs = self._obs(batch, groups_of(self._student))
+        return backprop(obs, batch), batch.get(TRAINED, None)  # pyright: ignore
 
     def record_losses(self, batch: TensorDict, losses: torch.Tensor, counts: torch.Tensor | None) -> None:
         """Let sampling and the losses per teacher know what :meth:`losses` returned."""

@@ -1,86 +1,180 @@
-"""Gradients of a plain MLP student in closed form: the few operations that autograd would record, and no more."""
+"""Gradients of plain students in closed form: the few operations that autograd would record, and no more.
+
+Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323, 1986;
+for the gated recurrent unit, the formulas of ``torch.nn.GRU`` (Cho et al., EMNLP 2014).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from foundation.distill.acting import FrozenMlp
+from foundation.distill.acting import FrozenGru, FrozenMlp
+
+LOSSES = ("mse", "huber")
+_Layers = list[tuple[nn.Linear, nn.Module | None]]
 
 
 class MlpBackprop:
-    """The imitation loss of an ``MLPModel`` and its gradients, as autograd computes them, in about half the time.
-
-    Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323,
-    1986. A tanh is taken as 2 s(2 x) - 1 with the logistic function s, which torch computes faster on a CPU.
-    """
+    """The imitation loss of an ``MLPModel`` and its gradients, as autograd gives them, in about half the time."""
 
     def __init__(self, model: nn.Module, kind: str, weights: torch.Tensor | None) -> None:
         """Take note of the model's layers, whose weights are read when they are used.
 
         Args:
-            model: A model for which :meth:`supports` holds.
+            model: The student.
             kind: ``mse`` or ``huber``.
             weights: Factor on each action's loss, shape (A,); None weighs all alike.
 
         Raises:
-            ValueError: If the model has other layers.
+            ValueError: If :meth:`supports` does not hold.
         """
-        self._model = model
-        self._kind, self._weights = kind, weights
         layers = _layers_of(model.mlp)  # pyright: ignore
-        if layers is None:
-            raise ValueError("MlpBackprop needs linear layers with tanh, ELU or ReLU between them")
-        self._layers = layers
+        if layers is None or not self.supports(model):
+            raise ValueError(f"{type(self).__name__} cannot compute the gradients of this {type(model).__name__}")
+        self._model, self._layers = model, layers
+        self._kind, self._weights = kind, weights
 
     @staticmethod
-    def supports(model: nn.Module, kind: str) -> bool:
-        """Return whether a model and a loss have gradients of the kind computed here."""
-        return (
-            kind in ("mse", "huber")
-            and FrozenMlp.supports(model)
-            and _layers_of(model.mlp) is not None  # pyright: ignore
-            and all(parameter.requires_grad for parameter in model.mlp.parameters())  # pyright: ignore
-        )
+    def supports(model: nn.Module) -> bool:
+        """Return whether a model has gradients of the kind computed here."""
+        return FrozenMlp.supports(model) and _all_trained_and_known(model)
 
     @torch.no_grad()
-    def __call__(self, obs: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+    def __call__(self, obs: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the loss of every transition, (B,), and write the gradients of their mean to the parameters.
 
         Args:
             obs: Observations by group, each of shape (B, D).
-            target: The teacher's actions, shape (B, A).
+            batch: The labels: ``teacher_actions`` of shape (B, A).
         """
-        model = self._model
-        groups = [obs[group] for group in model.obs_groups]  # pyright: ignore
-        values = [model.obs_normalizer(torch.cat(groups, dim=-1) if len(groups) > 1 else groups[0])]  # pyright: ignore
-        for linear, activation in self._layers:
-            values.append(_forward(linear, activation, values[-1]))
-        error = values[-1] - target
-        # The mean over actions and transitions: of squares, or of Huber's function with threshold 1.
-        if self._kind == "mse":
-            losses, gradient = error.square(), error.mul_(2.0 / error.numel())
-        else:
-            slope = error.clamp(-1.0, 1.0)
-            losses, gradient = slope * (error - 0.5 * slope), slope / error.numel()
+        values = _forward(self._layers, self._normalized(obs))
+        error = values[-1] - batch["teacher_actions"]
+        losses, gradient = self._loss(error, 1.0 / error.numel())
+        _backward(self._layers, values, gradient, to_input=False)
+        return losses
+
+    def _normalized(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        groups = [obs[group] for group in self._model.obs_groups]  # pyright: ignore
+        values = groups[0] if len(groups) == 1 else torch.cat(groups, dim=-1)
+        return self._model.obs_normalizer(values)  # pyright: ignore
+
+    def _loss(self, error: torch.Tensor, share: float | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return losses (...) and ``share`` times their gradients (..., A) for actions off by ``error``."""
+        # Half the derivative of a square is the error itself, of Huber's function the error within 1.
+        slope = error if self._kind == "mse" else error.clamp(-1.0, 1.0)
+        losses = error.square() if self._kind == "mse" else slope * (error - 0.5 * slope)
+        gradient = slope * (2.0 * share if self._kind == "mse" else share)
         if self._weights is not None:
             losses, gradient = losses * self._weights, gradient * self._weights
-        for i in reversed(range(len(self._layers))):
-            linear, activation = self._layers[i]
-            gradient = _through(activation, gradient, values[i + 1])
-            linear.weight.grad = gradient.t() @ values[i]
-            if linear.bias is not None:
-                linear.bias.grad = gradient.sum(0)
-            if i > 0:
-                gradient = gradient @ linear.weight
-        return losses.mean(-1)
+        return losses.mean(-1), gradient
 
 
-def _layers_of(mlp: nn.Sequential) -> list[tuple[nn.Linear, nn.Module | None]] | None:
+class GruBackprop(MlpBackprop):
+    """The same for an ``RNNModel`` with one layer of GRU, through all steps of windows, anew after a done."""
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        """Return whether a model has gradients of the kind computed here."""
+        return FrozenGru.supports(model) and _all_trained_and_known(model)
+
+    @torch.no_grad()
+    def __call__(self, obs: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss of every step, (B, W), and write the gradients of the trained steps' mean.
+
+        Args:
+            obs: Observations by group, each of shape (B, W, D).
+            batch: The labels ``teacher_actions`` (B, W, A), ``dones`` and ``trained`` (B, W), and the hidden state
+                ``hidden/0`` (B, 1, H) at the windows' first steps.
+        """
+        inputs = self._normalized(obs).transpose(0, 1).contiguous()
+        # What a step keeps of the state before it: nothing after a done.
+        keeps = (~batch["dones"]).T[:-1, :, None].to(inputs.dtype)
+        steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], keeps)  # pyright: ignore
+        values = _forward(self._layers, steps.outputs.flatten(0, 1))
+        target = batch["teacher_actions"].transpose(0, 1)
+        trained = batch["trained"].T[..., None].to(inputs.dtype)
+        error = values[-1].view(target.shape) - target
+        losses, gradient = self._loss(error, trained / (trained.sum() * error.shape[-1]))
+        below = _backward(self._layers, values, gradient.flatten(0, 1), to_input=True)
+        steps.backward(below.view(steps.outputs.shape))
+        return losses.T
+
+
+class _GruSteps:
+    """The steps of a GRU over (W, B) inputs, and the gradients of its weights."""
+
+    def __init__(self, gru: Any, inputs: torch.Tensor, first: torch.Tensor, keeps: torch.Tensor) -> None:
+        self._gru, self._inputs, self._keeps = gru, inputs, keeps
+        width, rows, size = len(inputs), len(first), gru.hidden_size
+        from_inputs = nn.functional.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0)
+        # State before each step; reset and update gate; what the reset gate acts on; candidate; state after it.
+        self._before = inputs.new_empty(width, rows, size)
+        self._gates = inputs.new_empty(width, rows, 2 * size)
+        self._recalled = inputs.new_empty(width, rows, size)
+        self._candidate = inputs.new_empty(width, rows, size)
+        self.outputs = inputs.new_empty(width, rows, size)
+        recurrent = gru.weight_hh_l0.t()
+        hidden = self._before[0].copy_(first)
+        for step in range(width):
+            if step > 0:
+                hidden = torch.mul(hidden, keeps[step - 1], out=self._before[step])
+            from_hidden = torch.addmm(gru.bias_hh_l0, hidden, recurrent)
+            of_gates, of_candidate = from_hidden.split([2 * size, size], 1)
+            to_gates, to_candidate = from_inputs[step].split([2 * size, size], 1)
+            gates = torch.add(to_gates, of_gates, out=self._gates[step]).sigmoid_()
+            recalled = self._recalled[step].copy_(of_candidate)
+            candidate = torch.addcmul(to_candidate, gates[:, :size], recalled, out=self._candidate[step]).tanh_()
+            hidden = torch.lerp(candidate, hidden, gates[:, size:], out=self.outputs[step])
+
+    def backward(self, gradient: torch.Tensor) -> None:
+        """Write the gradients of the weights, from those of the outputs (W, B, H), which are overwritten."""
+        gru, size = self._gru, self._gru.hidden_size
+        reset, update = self._gates.split([size, size], -1)
+        # The factors that do not depend on what comes back from later steps.
+        to_candidate = (1.0 - update) * (1.0 - self._candidate.square())
+        to_update = (self._before - self._candidate) * update * (1.0 - update)
+        to_reset = self._recalled * reset * (1.0 - reset)
+        from_hidden = self._before.new_empty(*self._before.shape[:2], 3 * size)
+        candidate_gradient = torch.empty_like(self._before)
+        back = torch.zeros_like(gradient[0])
+        for step in reversed(range(len(gradient))):
+            back = back.add_(gradient[step])
+            of_reset, of_update, of_recalled = from_hidden[step].split(size, 1)
+            of_candidate = torch.mul(back, to_candidate[step], out=candidate_gradient[step])
+            torch.mul(of_candidate, to_reset[step], out=of_reset)
+            torch.mul(back, to_update[step], out=of_update)
+            torch.mul(of_candidate, reset[step], out=of_recalled)
+            back = torch.addmm(back.mul_(update[step]), from_hidden[step], gru.weight_hh_l0)
+            if step > 0:
+                back.mul_(self._keeps[step - 1])
+        from_hidden, before = from_hidden.flatten(0, 1), self._before.flatten(0, 1)
+        gru.weight_hh_l0.grad = from_hidden.t() @ before
+        gru.bias_hh_l0.grad = from_hidden.sum(0)
+        from_hidden[:, 2 * size :] = candidate_gradient.flatten(0, 1)
+        gru.weight_ih_l0.grad = from_hidden.t() @ self._inputs.flatten(0, 1)
+        gru.bias_ih_l0.grad = from_hidden.sum(0)
+
+
+def backprop_of(model: nn.Module, kind: str, weights: torch.Tensor | None) -> MlpBackprop | None:
+    """Return what computes a model's loss and gradients without autograd; None where only autograd can."""
+    for known in (MlpBackprop, GruBackprop):
+        if kind in LOSSES and known.supports(model):
+            return known(model, kind, weights)
+    return None
+
+
+def _all_trained_and_known(model: nn.Module) -> bool:
+    parts = [part for name, part in model.named_parameters() if not name.startswith("distribution.")]
+    return _layers_of(model.mlp) is not None and all(part.requires_grad for part in parts)  # pyright: ignore
+
+
+def _layers_of(mlp: nn.Sequential) -> _Layers | None:
     """Return linear layers with the activations after them; None if there is anything else."""
-    layers: list[tuple[nn.Linear, nn.Module | None]] = []
+    layers: _Layers = []
     for module in mlp:
         if isinstance(module, nn.Linear):
             layers.append((module, None))
@@ -91,23 +185,38 @@ def _layers_of(mlp: nn.Sequential) -> list[tuple[nn.Linear, nn.Module | None]] |
     return layers
 
 
-def _forward(linear: nn.Linear, activation: nn.Module | None, values: torch.Tensor) -> torch.Tensor:
-    if isinstance(activation, nn.Tanh):
-        if linear.bias is None:
-            out = torch.mm(values, linear.weight.t()).mul_(2.0)
+def _forward(layers: _Layers, values: torch.Tensor) -> list[torch.Tensor]:
+    """Return the input (B, D) of the layers and the output of each."""
+    outputs = [values]
+    for linear, activation in layers:
+        if isinstance(activation, nn.Tanh):
+            # tanh(x) = 2 s(2 x) - 1: torch computes the logistic function s several times faster on a CPU.
+            out = torch.addmm(linear.bias, outputs[-1], linear.weight.t(), beta=2.0, alpha=2.0)
+            out.sigmoid_().mul_(2.0).sub_(1.0)
         else:
-            out = torch.addmm(linear.bias, values, linear.weight.t(), beta=2.0, alpha=2.0)
-        return out.sigmoid_().mul_(2.0).sub_(1.0)
-    out = nn.functional.linear(values, linear.weight, linear.bias)
-    if isinstance(activation, nn.ELU):
-        return nn.functional.elu_(out, activation.alpha)
-    return out if activation is None else out.relu_()
+            out = nn.functional.linear(outputs[-1], linear.weight, linear.bias)
+            if isinstance(activation, nn.ELU):
+                nn.functional.elu_(out, activation.alpha)
+            elif activation is not None:
+                out.relu_()
+        outputs.append(out)
+    return outputs
 
 
-def _through(activation: nn.Module | None, gradient: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Return the gradient before an activation, from the one after it and its output."""
-    if isinstance(activation, nn.Tanh):
-        return torch.ops.aten.tanh_backward(gradient, out)
-    if isinstance(activation, nn.ELU):
-        return torch.ops.aten.elu_backward(gradient, activation.alpha, 1.0, 1.0, True, out)
-    return gradient if activation is None else torch.ops.aten.threshold_backward(gradient, out, 0.0)
+def _backward(
+    layers: _Layers, outputs: list[torch.Tensor], gradient: torch.Tensor, to_input: bool
+) -> torch.Tensor:
+    """Write the gradients of the layers' weights, and return that of their input, or of their first output."""
+    for i in reversed(range(len(layers))):
+        linear, activation = layers[i]
+        if isinstance(activation, nn.Tanh):
+            gradient = torch.ops.aten.tanh_backward(gradient, outputs[i + 1])
+        elif isinstance(activation, nn.ELU):
+            gradient = torch.ops.aten.elu_backward(gradient, activation.alpha, 1.0, 1.0, True, outputs[i + 1])
+        elif activation is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, outputs[i + 1], 0.0)
+        linear.weight.grad = gradient.t() @ outputs[i]
+        linear.bias.grad = gradient.sum(0)
+        if i > 0 or to_input:
+            gradient = gradient @ linear.weight
+    return gradient

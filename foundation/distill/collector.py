@@ -9,7 +9,7 @@ from rsl_rl.env import VecEnv
 from rsl_rl.utils import check_nan
 from tensordict import TensorDict
 
-from foundation.distill.acting import FrozenMlp
+from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.long_run import HookedLogger
 from foundation.distill.observations import groups_of
@@ -76,17 +76,18 @@ class Collector:
         alg.begin_rollout()
         phase = alg.driver.drives_alone(alg.iteration)
         assert phase is not None
+        assert alg.aggregation is not None
         student_drives = phase == STUDENT_PHASE
         teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
-        frozen = alg.student is alg._raw_student and FrozenMlp.supports(alg._raw_student)
-        student = FrozenMlp(alg._raw_student) if frozen else None
-        asked_in_steps = student_drives or student is None
+        student = freeze(alg._raw_student) if alg.student is alg._raw_student else None
+        asked_in_steps = student_drives or student is None or alg._raw_student.is_recurrent
         stored = [(name, storage.observations[name]) for name in self._groups()]
         for step in range(storage.num_transitions_per_env):
             for name, values in stored:
                 values[step].copy_(obs[name])
             if asked_in_steps:
-                storage.actions[step].copy_(self._student_actions(student, obs, step))
+                alg.aggregation.layout.before_step(step)
+                storage.actions[step].copy_(self._student_actions(student, obs))
             if student_drives:
                 actions = storage.actions[step]
             else:
@@ -95,24 +96,22 @@ class Collector:
             storage.rewards[step].copy_(rewards.view(-1, 1))
             storage.dones[step].copy_(dones.view(-1, 1))
             storage.step += 1
-            if student is None:
-                alg.student.reset(dones.to(self._device))
+            if asked_in_steps:
+                (student or alg.student).reset(dones.to(self._device))
             self._logger.keep_metrics(extras)
         if student_drives:
             teacher.over(storage.observations, storage.privileged_actions)
-        elif student is not None:
+        elif not asked_in_steps:
+            assert student is not None
             student.over(storage.observations, storage.actions)
             storage.actions.copy_(student.with_noise(storage.actions))
         self._finish(obs, phase, student)
         return obs.to(self._device)
 
-    def _student_actions(self, student: FrozenMlp | None, obs: TensorDict, step: int) -> torch.Tensor:
+    def _student_actions(self, student: FrozenMlp | None, obs: TensorDict) -> torch.Tensor:
         if student is not None:
             return student.sample(obs)
-        alg = self._alg
-        assert alg.aggregation is not None
-        alg.aggregation.layout.before_step(step)
-        return alg.student(obs.to(self._device), stochastic_output=True)
+        return self._alg.student(obs.to(self._device), stochastic_output=True)
 
     def _finish(self, obs: TensorDict, phase: int, student: FrozenMlp | None) -> None:
         alg, storage = self._alg, self._alg.storage

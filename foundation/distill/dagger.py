@@ -379,10 +379,8 @@ class DaggerDistillation(Distillation):
     def _gradient_step(
         self, aggregation: Aggregation, batch: TensorDict, backprop: MlpBackprop | None
     ) -> torch.Tensor:
-        counts = None
         if backprop is not None:
-            losses = aggregation.closed_form_losses(backprop, batch)
-            loss = losses.mean()
+            losses, counts = aggregation.closed_form_losses(backprop, batch)
         else:
             with torch.autocast(
                 torch.device(self.device).type,
@@ -390,7 +388,8 @@ class DaggerDistillation(Distillation):
                 dtype=torch.bfloat16,
             ):
                 losses, counts = aggregation.losses(batch)
-            loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
+        loss = losses.mean() if counts is None else (losses * counts).sum() / counts.sum()
+        if backprop is None:
             self.optimizer.zero_grad()
             loss.backward()
         self._step()

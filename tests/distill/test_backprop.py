@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
-from rsl_rl.models import MLPModel
+from rsl_rl.models import MLPModel, RNNModel
+from tensordict import TensorDict
 
-from foundation.distill.backprop import MlpBackprop
+from foundation.distill import aggregation
+from foundation.distill.backprop import GruBackprop, MlpBackprop, backprop_of
 from foundation.distill.losses import elementwise
 from foundation.distill.runner import DaggerRunner
+from foundation.distill.windows import Windows
 from tests.distill.toy import GAUSSIAN, RNN, ToyEnv, runner_cfg, teacher_checkpoint
 
 NUM_ACTIONS, BATCH = 3, 40
+
+
+def everything_counts(rewards, dones, extras):
+    return torch.ones_like(dones, dtype=torch.bool)
 
 
 def model_and_batch(activation, normalization=True):
@@ -46,7 +51,7 @@ def test_losses_and_gradients_are_autograds_to_double_rounding(activation, kind,
     weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     expected_losses, expected = autograd(model, obs, target, kind, weights)
     model.zero_grad()
-    losses = MlpBackprop(model, kind, weights)(obs, target)
+    losses = MlpBackprop(model, kind, weights)(obs, {"teacher_actions": target})
     got = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     torch.testing.assert_close(losses, expected_losses, rtol=1e-12, atol=1e-12)
     assert set(got) == set(expected) == {name for name, _ in model.named_parameters() if name.startswith("mlp")}
@@ -63,47 +68,104 @@ def test_what_has_other_gradients_is_left_to_autograd():
     hooked = model_and_batch("tanh")[0]
     hooked.mlp[0].register_forward_hook(lambda *_: None)
     models = (plain, other_activation, frozen_layer, hooked)
-    assert [MlpBackprop.supports(model, "mse") for model in models] == [True, False, False, False]
-    assert not MlpBackprop.supports(plain, "kl")
+    assert [backprop_of(model, "mse", None) is not None for model in models] == [True, False, False, False]
+    assert backprop_of(plain, "kl", None) is None
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"loss_type": "huber"}, {"action_weights": [1.0, 0.2]}, {"sampling": "loss"}]
-)
-def test_training_without_autograd_gives_the_weights_of_training_with_it(options, tmp_path, monkeypatch):
-    path = tmp_path / "teacher.pt"
-    torch.save(teacher_checkpoint(), path)
+ROWS, WIDTH, HIDDEN = 6, 9, 5
 
-    def train():
-        torch.manual_seed(0)
-        cfg = runner_cfg(
-            student={"activation": "tanh"}, teacher_checkpoint=str(path), phase1_iterations=0, **options
-        )
-        runner = DaggerRunner(ToyEnv(), copy.deepcopy(cfg), None, "cpu")
-        uses = runner.alg.aggregation.backprop() is not None
-        runner.learn(3)
-        return uses, runner.alg.student.state_dict()
 
-    closed, got = train()
-    monkeypatch.setattr(MlpBackprop, "supports", staticmethod(lambda model, kind: False))
-    autograds, expected = train()
-    assert (closed, autograds) == (True, False)
-    for name, value in expected.items():
-        torch.testing.assert_close(got[name], value, rtol=0, atol=1e-5)
+def gru_and_windows(activation="elu"):
+    torch.manual_seed(2)
+    obs = {"a": torch.randn(ROWS, 4, dtype=torch.float64), "b": torch.randn(ROWS, 2, dtype=torch.float64)}
+    sizes = {"rnn_type": "gru", "rnn_hidden_dim": HIDDEN, "rnn_num_layers": 1}
+    groups = {"student": ["a", "b"]}
+    model = RNNModel(obs, groups, "student", NUM_ACTIONS, [8], activation, True, dict(GAUSSIAN), **sizes).double()
+    model.obs_normalizer._mean.normal_()
+    model.obs_normalizer._std.uniform_(0.1, 3.0)
+    trained = torch.rand(ROWS, WIDTH) < 0.8
+    trained[:, :2] = False
+    batch = {
+        "obs/a": torch.randn(ROWS, WIDTH, 4, dtype=torch.float64),
+        "obs/b": torch.randn(ROWS, WIDTH, 2, dtype=torch.float64),
+        "teacher_actions": 3.0 * torch.randn(ROWS, WIDTH, NUM_ACTIONS, dtype=torch.float64),
+        "dones": torch.rand(ROWS, WIDTH) < 0.2,
+        "trained": trained,
+        "hidden/0": torch.randn(ROWS, 1, HIDDEN, dtype=torch.float64),
+    }
+    return model, TensorDict(batch, batch_size=[ROWS])
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.5]])
+@pytest.mark.parametrize("kind", ["mse", "huber"])
+def test_losses_and_gradients_of_a_gru_are_autograds_through_windows_with_dones(kind, weights):
+    model, batch = gru_and_windows()
+    weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    hidden = (torch.zeros(ROWS, 1, HIDDEN),)
+    windows = Windows(model, hidden, steps=20, length=WIDTH, burn_in=0)
+    obs = TensorDict({"a": batch["obs/a"], "b": batch["obs/b"]}, batch_size=[ROWS])
+    actions = windows.run(model, obs, batch)
+    losses = (elementwise(kind)(actions, batch["teacher_actions"]) * (1.0 if weights is None else weights)).mean(
+        -1
+    )
+    ((losses * batch["trained"]).sum() / batch["trained"].sum()).backward()
+    expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    got_losses = GruBackprop(model, kind, weights)(obs, batch)
+    got = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(got_losses, losses.detach(), rtol=1e-12, atol=1e-12)
+    assert set(got) == set(expected)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, rtol=1e-10, atol=1e-13)
+    assert min(gradient.abs().max() for gradient in expected.values()) > 1e-6
+    assert batch["dones"][:, :-1].any()
+
+
+GRU = {**RNN, "rnn_type": "gru"}
 
 
 @pytest.mark.parametrize(
     ("student", "options"),
     [
-        ({**RNN, "rnn_type": "gru"}, {}),
-        ({}, {"loss_type": "kl"}),
-        ({}, {"use_dagger": False, "gradient_length": 5}),
+        ({"activation": "tanh"}, {}),
+        ({}, {"loss_type": "huber"}),
+        ({}, {"action_weights": [1.0, 0.2]}),
+        ({}, {"sampling": "loss"}),
+        (GRU, {"gradient_length": 4}),
+        (GRU, {"gradient_length": 4, "burn_in": 2, "sampling": "loss"}),
+        (GRU, {"gradient_length": 5, "episode_filter": everything_counts}),
     ],
 )
-def test_recurrent_students_and_other_losses_keep_autograd(student, options, tmp_path):
+def test_training_without_autograd_gives_the_weights_of_training_with_it(student, options, tmp_path, monkeypatch):
+    path = tmp_path / "teacher.pt"
+    torch.save(teacher_checkpoint(), path)
+
+    def train():
+        torch.manual_seed(0)
+        cfg = runner_cfg(student=student, teacher_checkpoint=str(path), phase1_iterations=0, **options)
+        runner = DaggerRunner(ToyEnv(), cfg, None, "cpu")
+        uses = runner.alg.aggregation.backprop() is not None
+        runner.learn(3)
+        return uses, runner.alg.student.state_dict()
+
+    closed, got = train()
+    monkeypatch.setattr(aggregation, "backprop_of", lambda *_: None)
+    autograds, expected = train()
+    assert (closed, autograds) == (True, False)
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("student", "options"),
+    [
+        ({**RNN, "rnn_type": "lstm"}, {}),
+        ({**GRU, "rnn_num_layers": 2}, {}),
+        ({}, {"loss_type": "kl"}),
+        ({}, {"latent_matching": {"student": "mlp.1", "teacher": "mlp.1", "weight": 0.1}}),
+    ],
+)
+def test_other_students_and_losses_keep_autograd(student, options, tmp_path):
     torch.save(teacher_checkpoint(), tmp_path / "teacher.pt")
-    cfg = runner_cfg(
-        student=student, teacher_checkpoint=str(tmp_path / "teacher.pt"), phase1_iterations=0, **options
-    )
-    aggregation = DaggerRunner(ToyEnv(), cfg, None, "cpu").alg.aggregation
-    assert aggregation is None or aggregation.backprop() is None
+    cfg = runner_cfg(student=student, teacher_checkpoint=str(tmp_path / "teacher.pt"), **options)
+    assert DaggerRunner(ToyEnv(), cfg, None, "cpu").alg.aggregation.backprop() is None

@@ -10,7 +10,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.runners import DistillationRunner
 from rsl_rl.utils.logger import Logger
 
-from foundation.distill.acting import FrozenMlp
+from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.collector import Collector
 from foundation.distill.runner import DaggerRunner
 from tests.distill.toy import GAUSSIAN, RNN, ToyEnv, runner_cfg, teacher_checkpoint
@@ -69,7 +69,7 @@ def test_models_that_do_more_than_a_plain_mlp_are_not_frozen():
 
     own = model_of()
     own.__class__ = Own
-    assert [FrozenMlp.supports(model) for model in (model_of(), hooked, own)] == [True, False, False]
+    assert [freeze(model) is not None for model in (model_of(), hooked, own)] == [True, False, False]
 
 
 def runner_pair(tmp_path, steps=10, **cfg):

@@ -57,6 +57,8 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
             phase1_iterations=500,
             use_dagger=True,
             max_buffer_size=1_000_000,
-            max_updates_per_iteration=25,
+            # Small mini-batches and more of them: as much computing as 25 of 2048, and a student sooner.
+            mini_batch_size=256,
+            max_updates_per_iteration=100,
         ),
     )

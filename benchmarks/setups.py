@@ -1,0 +1,59 @@
+"""Task ``distillation`` on both sides of a comparison: rsl_rl's own runner and algorithm, and this project's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import fields
+
+import torch
+from rsl_rl.runners import DistillationRunner
+
+from foundation.distill.options import DaggerOptions
+from foundation.distill.runner import DaggerRunner
+from foundation.rsl_rl.cli import packaged_teacher
+from foundation.tasks import create_env, load_task
+from foundation.tasks.config import compose
+from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+
+GRU = [
+    "agent.student.class_name=RNNModel",
+    "agent.student.rnn_type=gru",
+    "agent.student.rnn_hidden_dim=32",
+    "agent.student.hidden_dims=[32]",
+]
+STUDENTS = {"feed-forward": [], "GRU": GRU}
+# What the student does from the first step on is all that the two sides have in common.
+STUDENT_DRIVES = ["agent.algorithm.use_two_stage_training=false"]
+_OF_BOTH = ("num_learning_epochs", "gradient_length", "max_grad_norm", "loss_type")
+
+
+def make_env(num_envs: int, seed: int = 0, device: str = "cpu") -> PointCtrlEnv:
+    env_cfg, _ = compose(load_task("distillation"), flags={"env.num_envs": num_envs})
+    return create_env("distillation", env_cfg, device, seed)
+
+
+def make_runner(
+    side: str,
+    overrides: list[str],
+    num_envs: int = 100,
+    seed: int = 0,
+    log_dir: str | None = None,
+    device: str = "cpu",
+) -> DistillationRunner:
+    """Return a runner, ``stock`` or ``ours``, with the packaged teacher, weights and environment of the seed."""
+    _, agent_cfg = compose(load_task("distillation"), [*STUDENT_DRIVES, *overrides])
+    cfg = agent_cfg.to_dict()
+    if side == "stock":
+        own = {field.name for field in fields(DaggerOptions)} - set(_OF_BOTH)
+        algorithm = {name: value for name, value in cfg["algorithm"].items() if name not in own}
+        cfg["algorithm"] = {**algorithm, "class_name": "Distillation"}
+    else:
+        cfg["algorithm"]["teacher_checkpoint"] = str(packaged_teacher())
+    torch.manual_seed(seed)
+    with contextlib.redirect_stdout(io.StringIO()):
+        kind = DistillationRunner if side == "stock" else DaggerRunner
+        runner = kind(make_env(num_envs, seed, device), cfg, log_dir, device)
+        if side == "stock":
+            runner.load(str(packaged_teacher()))
+    return runner
