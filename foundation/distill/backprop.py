@@ -105,58 +105,92 @@ class GruBackprop(MlpBackprop):
 
 
 class _GruSteps:
-    """The steps of a GRU over (W, B) inputs, and the gradients of its weights."""
+    """The steps of a GRU over (W, B) inputs, and the gradients of its weights.
+
+    What one step computes is small, so its cost is that of calling torch: both loops call it a handful of times and
+    leave whatever does not depend on the step before to operations on all steps at once.
+    """
 
     def __init__(self, gru: Any, inputs: torch.Tensor, first: torch.Tensor, keeps: torch.Tensor) -> None:
         self._gru, self._inputs, self._keeps = gru, inputs, keeps
-        width, rows, size = len(inputs), len(first), gru.hidden_size
+        shape, size = (len(inputs), len(first)), gru.hidden_size
         from_inputs = nn.functional.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0)
-        # State before each step; reset and update gate; what the reset gate acts on; candidate; state after it.
-        self._before = inputs.new_empty(width, rows, size)
-        self._gates = inputs.new_empty(width, rows, 2 * size)
-        self._recalled = inputs.new_empty(width, rows, size)
-        self._candidate = inputs.new_empty(width, rows, size)
-        self.outputs = inputs.new_empty(width, rows, size)
-        recurrent = gru.weight_hh_l0.t()
-        hidden = self._before[0].copy_(first)
-        for step in range(width):
-            if step > 0:
-                hidden = torch.mul(hidden, keeps[step - 1], out=self._before[step])
-            from_hidden = torch.addmm(gru.bias_hh_l0, hidden, recurrent)
-            of_gates, of_candidate = from_hidden.split([2 * size, size], 1)
-            to_gates, to_candidate = from_inputs[step].split([2 * size, size], 1)
-            gates = torch.add(to_gates, of_gates, out=self._gates[step]).sigmoid_()
-            recalled = self._recalled[step].copy_(of_candidate)
-            candidate = torch.addcmul(to_candidate, gates[:, :size], recalled, out=self._candidate[step]).tanh_()
-            hidden = torch.lerp(candidate, hidden, gates[:, size:], out=self.outputs[step])
+        # State before each step, what it contributes, reset and update gate, candidate, state after the step.
+        self._before = inputs.new_empty(*shape, size)
+        self._from_state = inputs.new_empty(*shape, 3 * size)
+        self._gates = inputs.new_empty(*shape, 2 * size)
+        self._candidate = inputs.new_empty(*shape, size)
+        self.outputs = inputs.new_empty(*shape, size)
+        weight, bias = gru.weight_hh_l0.t(), gru.bias_hh_l0
+        state = self._before[0].copy_(first)
+        for (
+            keep,
+            before,
+            from_state,
+            to_gates,
+            of_gates,
+            of_candidate,
+            gates,
+            reset,
+            update,
+            to_candidate,
+            candidate,
+            out,
+        ) in zip(
+            (None, *keeps.unbind()),
+            self._before.unbind(),
+            self._from_state.unbind(),
+            from_inputs[..., : 2 * size].unbind(),
+            self._from_state[..., : 2 * size].unbind(),
+            self._from_state[..., 2 * size :].unbind(),
+            self._gates.unbind(),
+            self._gates[..., :size].unbind(),
+            self._gates[..., size:].unbind(),
+            from_inputs[..., 2 * size :].unbind(),
+            self._candidate.unbind(),
+            self.outputs.unbind(),
+            strict=True,
+        ):
+            if keep is not None:
+                state = torch.mul(state, keep, out=before)
+            torch.addmm(bias, state, weight, out=from_state)
+            torch.add(to_gates, of_gates, out=gates).sigmoid_()
+            torch.addcmul(to_candidate, reset, of_candidate, out=candidate).tanh_()
+            state = torch.lerp(candidate, state, update, out=out)
 
     def backward(self, gradient: torch.Tensor) -> None:
-        """Write the gradients of the weights, from those of the outputs (W, B, H), which are overwritten."""
+        """Write the gradients of the weights, from those of the outputs (W, B, H)."""
         gru, size = self._gru, self._gru.hidden_size
-        reset, update = self._gates.split([size, size], -1)
-        # The factors that do not depend on what comes back from later steps.
-        to_candidate = (1.0 - update) * (1.0 - self._candidate.square())
-        to_update = (self._before - self._candidate) * update * (1.0 - update)
-        to_reset = self._recalled * reset * (1.0 - reset)
-        from_hidden = self._before.new_empty(*self._before.shape[:2], 3 * size)
-        candidate_gradient = torch.empty_like(self._before)
+        reset, update = self._gates.split(size, -1)
+        of_candidate = (1.0 - update) * (1.0 - self._candidate.square())
+        of_update = (self._before - self._candidate) * update * (1.0 - update)
+        of_reset = of_candidate * self._from_state[..., 2 * size :] * reset * (1.0 - reset)
+        # Times a step's gradient: the gradients of what its state before contributed.
+        factors = torch.stack([of_reset, of_update, of_candidate * reset], -2)
+        from_state, backs = torch.empty_like(factors), torch.empty_like(gradient)
         back = torch.zeros_like(gradient[0])
-        for step in reversed(range(len(gradient))):
-            back = back.add_(gradient[step])
-            of_reset, of_update, of_recalled = from_hidden[step].split(size, 1)
-            of_candidate = torch.mul(back, to_candidate[step], out=candidate_gradient[step])
-            torch.mul(of_candidate, to_reset[step], out=of_reset)
-            torch.mul(back, to_update[step], out=of_update)
-            torch.mul(of_candidate, reset[step], out=of_recalled)
-            back = torch.addmm(back.mul_(update[step]), from_hidden[step], gru.weight_hh_l0)
-            if step > 0:
-                back.mul_(self._keeps[step - 1])
-        from_hidden, before = from_hidden.flatten(0, 1), self._before.flatten(0, 1)
-        gru.weight_hh_l0.grad = from_hidden.t() @ before
-        gru.bias_hh_l0.grad = from_hidden.sum(0)
-        from_hidden[:, 2 * size :] = candidate_gradient.flatten(0, 1)
-        gru.weight_ih_l0.grad = from_hidden.t() @ self._inputs.flatten(0, 1)
-        gru.bias_ih_l0.grad = from_hidden.sum(0)
+        keeps = (None, *self._keeps.unbind())
+        steps = zip(
+            keeps,
+            gradient.unbind(),
+            backs.unbind(),
+            factors.unbind(),
+            from_state.unbind(),
+            update.unbind(),
+            strict=True,
+        )
+        for keep, of_output, summed, factor, of_state, gate in reversed(list(steps)):
+            torch.add(back, of_output, out=summed)
+            torch.mul(summed[:, None], factor, out=of_state)
+            back = torch.addmm(summed * gate, of_state.view(len(summed), -1), gru.weight_hh_l0)
+            if keep is not None:
+                back.mul_(keep)
+        flat = from_state.view(-1, 3 * size)
+        gru.weight_hh_l0.grad = flat.t() @ self._before.flatten(0, 1)
+        gru.bias_hh_l0.grad = flat.sum(0)
+        flat[:, 2 * size :] = (backs * of_candidate).flatten(0, 1)
+        gru.weight_ih_l0.grad = flat.t() @ self._inputs.flatten(0, 1)
+        gru.bias_ih_l0.grad = flat.sum(0)
 
 
 def backprop_of(model: nn.Module, kind: str, weights: torch.Tensor | None) -> MlpBackprop | None:
