@@ -87,7 +87,7 @@ def check_newest(alg, rollouts: int) -> None:
     """Assert that the history is full, of the newest rollouts and nothing else."""
     rows = alg.history[:]
     numbers = rows["student_actions"]
-    if "trained" in alg.history.storage.columns:
+    if "trained" in alg.history.storage.fields:
         numbers = numbers[rows["trained"]]
     kept = numbers.unique().tolist()
     assert alg.history.num_transitions() > 0.95 * TRANSITIONS

@@ -141,7 +141,7 @@ class Aggregation:
 
     def backprop(self) -> MlpBackprop | None:
         """Return what computes the loss and its gradients without autograd; None where only autograd can."""
-        partly = TRAINED in self.buffer.storage.columns and not self._student.is_recurrent
+        partly = TRAINED in self.buffer.storage.fields and not self._student.is_recurrent
         if partly or self.loss.reads_modules:
             return None
         return backprop_of(self._student, self.loss.kind, self.loss.weights)
@@ -288,9 +288,8 @@ class Aggregation:
             raise ValueError(f"buffer_device must be cpu or the training's device {device}, got {home}")
         example = self._example()
         row = row_bytes(tensors_of(example), options.eviction, options.sampling)
-        largest = max(value[0].nbytes for value in tensors_of(example).values()) / row
         folder = None if options.buffer_dir is None else Path(options.buffer_dir)
-        size = HistorySize(options.max_buffer_size, row / each, largest)
+        size = HistorySize(options.max_buffer_size, row / each)
         check_fits(size, torch.device(home or device), folder, say)
         buffer = AggregatedBuffer(
             example,

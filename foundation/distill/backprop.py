@@ -107,7 +107,7 @@ class GruBackprop(MlpBackprop):
 class _GruSteps:
     """The steps of a GRU over (W, B) inputs, and the gradients of its weights.
 
-    What one step computes is small, so its cost is that of calling torch: both loops call it a handful of times and
+    What one step computes is small, so its cost is that of calling torch. Both loops do so a handful of times, and
     leave whatever does not depend on the step before to operations on all steps at once.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from tensordict import TensorDict
 
 from foundation.distill.eviction import EVICTIONS, Fifo, make_eviction
 from foundation.distill.observations import tensors_of
+from foundation.distill.records import RecordFormat
 from foundation.distill.sampling import SAMPLERS, make_sampler
-from foundation.distill.storage import ColumnStorage, Index, MappedStorage
+from foundation.distill.storage import Index, MappedStorage, RowStorage
 
 INITIAL_CAPACITY = 100_000
 """Transitions that a new history has room for."""
@@ -65,12 +65,12 @@ class AggregatedBuffer:
             raise ValueError(f"max_buffer_size must be at least 1, got {max_size}")
         self.max_size = max_size
         self.device = torch.device(device)
-        columns = tensors_of(example)
+        record = RecordFormat(tensors_of(example))
         home = torch.device("cpu") if folder is not None else torch.device(kept_on or device)
         if folder is not None:
-            self.storage: ColumnStorage = MappedStorage(columns, max_size, folder, self.device)
+            self.storage: RowStorage = MappedStorage(record, max_size, folder, self.device)
         else:
-            self.storage = ColumnStorage(columns, max_size, home, self.device)
+            self.storage = RowStorage(record, max_size, home, self.device)
         self.eviction = make_eviction(eviction, max_size, phase_floor, home)
         self.sampler = make_sampler(sampling, max_size, home, recency_half_life, priority_exponent)
         self._initial_capacity = initial_capacity
@@ -92,7 +92,7 @@ class AggregatedBuffer:
 
     def num_transitions(self) -> int:
         """Return the number of stored transitions that are trained on."""
-        trained = self.storage.columns.get("trained")
+        trained = self.storage.fields.get("trained")
         return self._size if trained is None else int(trained[: self._size].sum())
 
     def capacity_for(self, size: int) -> int:
@@ -152,9 +152,7 @@ class AggregatedBuffer:
 
     def overwrite(self, slots: torch.Tensor, fields: Mapping[str, torch.Tensor]) -> None:
         """Overwrite some fields of the rows in some slots, as when another teacher labels them."""
-        for name, values in fields.items():
-            column = self.storage.columns[name]
-            column[slots.to(column.device)] = values.to(column.device)
+        self.storage.write(slots.to(self.storage.kept_on), fields)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored rows, in slots' order, and what the next draw and eviction read, in host memory."""
@@ -212,7 +210,7 @@ class AggregatedBuffer:
         return phases.to(device)
 
     def _write(self, rows: TensorDict, source: Index, slots: Index) -> None:
-        self.storage.write(slots, {name: rows[name][source] for name in self.storage.columns})
+        self.storage.write(slots, {name: rows[name][source] for name in self.storage.fields})
         self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:
@@ -223,5 +221,4 @@ class AggregatedBuffer:
 
 def row_bytes(fields: Mapping[str, torch.Tensor], eviction: str = "fifo", sampling: str = "passes") -> int:
     """Return the memory of one row with tensors like ``fields`` and of its bookkeeping [bytes]."""
-    values = sum(math.prod(value.shape[1:]) * value.element_size() for value in fields.values())
-    return values + SAMPLERS[sampling].note_bytes() + EVICTIONS[eviction].bytes_per_row
+    return RecordFormat(fields).num_bytes + SAMPLERS[sampling].note_bytes() + EVICTIONS[eviction].bytes_per_row

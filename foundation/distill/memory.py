@@ -34,8 +34,6 @@ class HistorySize:
     """Largest number of transitions."""
     bytes_per_transition: float
     """Memory of one, with its share of a window and the bookkeeping [bytes]."""
-    largest_column: float
-    """Share of the column that takes most of it."""
 
 
 def check_fits(size: HistorySize, device: torch.device, folder: Path | None, say: Callable[[str], None]) -> None:
@@ -62,10 +60,9 @@ def check_fits(size: HistorySize, device: torch.device, folder: Path | None, say
         say(estimate)
         _require(size, 2.0, available_bytes(device), place, " with the copy that a checkpoint makes")
         return
-    # A GPU's memory cannot be reserved ahead: growing copies one column at a time.
-    growing = 1.0 + size.largest_column
-    say(f"{estimate}, at most {growing * need / 1e6:.0f} MB while it grows")
-    _require(size, growing, available_bytes(device), place, " while it grows")
+    # A GPU's memory cannot be reserved ahead: while it grows, the old rows and the new ones are there.
+    say(f"{estimate}, at most {2.0 * need / 1e6:.0f} MB while it grows")
+    _require(size, 2.0, available_bytes(device), place, " while it grows")
     _require(size, 1.0, available_bytes("cpu"), "cpu", " for the copy that a checkpoint makes")
 
 

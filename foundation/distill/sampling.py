@@ -74,6 +74,7 @@ class Passes(Sampler):
             self._pool = torch.empty(max_rows, dtype=torch.int32, device=device)
             self._waits = torch.zeros(max_rows, dtype=torch.bool, device=device)
         self._num_waiting = 0
+        self._new: list[Index] = []
 
     @classmethod
     def note_bytes(cls) -> int:
@@ -82,6 +83,15 @@ class Passes(Sampler):
 
     def added(self, slots: Index) -> None:
         """New rows are not visited yet."""
+        self._new.append(slots)
+
+    def _join(self) -> None:
+        """Let new rows wait, too."""
+        for slots in self._new:
+            self._add(slots)
+        self._new = []
+
+    def _add(self, slots: Index) -> None:
         if isinstance(slots, slice):
             slots = torch.arange(slots.start, slots.stop, device=self.device)
         joining = slots[~self._waits[slots]]
@@ -91,6 +101,7 @@ class Passes(Sampler):
 
     def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
         """Continue the pass under way and begin new ones as needed."""
+        self._join()
         while count > 0:
             slots = self._take(min(count * mini_batch_size, self._num_waiting))
             # A finished pass gives way to the next at once, so that new rows join one not begun.
@@ -107,23 +118,28 @@ class Passes(Sampler):
 
     def _take(self, count: int) -> torch.Tensor:
         """Return ``count`` waiting slots in random order, which then no longer wait."""
-        places = distinct_integers(self._num_waiting, count, self.device)
-        slots = self._pool[places].long()
+        places = distinct_integers(self._num_waiting, count, self.device).long()
+        slots = self._pool.index_select(0, places)
         left = self._num_waiting - count
         # What stays of the pool's end moves into the gaps before it.
+        at_end = places >= left
         stays = torch.ones(count, dtype=torch.bool, device=self.device)
-        stays[places[places >= left] - left] = False
-        self._pool[places[places < left]] = self._pool[left : self._num_waiting][stays]
-        self._waits[slots] = False
+        stays.index_fill_(0, places.masked_select(at_end) - left, False)
+        gaps = places.masked_select(~at_end)
+        self._pool.index_copy_(0, gaps, self._pool[left : self._num_waiting].masked_select(stays))
+        slots = slots.long()
+        self._waits.index_fill_(0, slots, False)
         self._num_waiting = left
         return slots
 
     def state_dict(self, size: int) -> dict[str, Any]:
         """Return the slots that wait, in the pool's order."""
+        self._join()
         return {"waiting": self._pool[: self._num_waiting].to("cpu", copy=True)}
 
     def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
         """Restore the slots that wait."""
+        self._new = []
         waiting = (state["waiting"].to(self.device).long() - unroll) % max(size, 1)
         self._num_waiting = len(waiting)
         self._pool[: len(waiting)] = waiting.int()
@@ -135,8 +151,8 @@ def distinct_integers(below: int, count: int, device: torch.device) -> torch.Ten
     """Return ``count`` different integers of 0 to ``below`` - 1, every ordered choice being equally likely."""
     if below < 8 * count:
         return torch.randperm(below, device=device)[:count]
-    # The first so many different ones of independent draws; a seventh of these are repetitions at most.
-    drawn = torch.randint(below, (count + count // 4 + 16,), device=device)
+    # The first so many different ones of independent draws, of which about a tenth are repetitions at most.
+    drawn = torch.randint(below, (count + count // 4 + 16,), dtype=torch.int32, device=device)
     values, order = drawn.sort(stable=True)
     first = torch.ones_like(drawn, dtype=torch.bool)
     first[order[1:][values[1:] == values[:-1]]] = False

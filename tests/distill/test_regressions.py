@@ -94,7 +94,7 @@ def test_a_history_in_files_survives_loading_its_own_state(tmp_path):
     buffer = AggregatedBuffer(rows(0, 1), 20, "cpu", folder=tmp_path)
     buffer.append(rows(0, 9))
     buffer.load_state_dict(buffer.state_dict())
-    assert sorted(path.name for path in buffer.storage.folder.iterdir()) == ["id.bin", "phase.bin"]
+    assert sorted(path.name for path in buffer.storage.folder.iterdir()) == ["rows.bin"]
     assert buffer[:]["id"].tolist() == list(range(9))
 
 

@@ -82,9 +82,9 @@ class TestFiles:
     def test_files_that_are_gone_are_refused(self, tmp_path):
         first = AggregatedBuffer(rows(0, 1), 20, "cpu", folder=tmp_path)
         state = first.state_dict()
-        (first.storage.folder / "obs-a.bin").unlink()  # pyright: ignore
+        (first.storage.folder / "rows.bin").unlink()  # pyright: ignore
         again = AggregatedBuffer(rows(0, 1), 20, "cpu", folder=tmp_path)
-        with pytest.raises(ValueError, match=r"obs-a\.bin is missing or has another size"):
+        with pytest.raises(ValueError, match=r"rows\.bin is missing or has another size"):
             again.load_state_dict(state)
 
 
@@ -108,9 +108,9 @@ class TestOptions:
         assert "obs/teacher" in names
 
     def test_a_history_larger_than_the_disk_is_refused_with_the_size_that_fits(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(memory, "available_disk_bytes", lambda folder: 35 * 500 + 5)
+        monkeypatch.setattr(memory, "available_disk_bytes", lambda folder: 37 * 500 + 5)
         with pytest.raises(
-            ValueError, match=r"needs 35 MB \(35000000 bytes\).* set max_buffer_size to at most 500,"
+            ValueError, match=r"needs 37 MB \(37000000 bytes\).* set max_buffer_size to at most 500,"
         ):
             stock_runner(buffer_dir=str(tmp_path))
         assert list(tmp_path.iterdir()) == []

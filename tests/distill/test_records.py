@@ -1,0 +1,33 @@
+"""Records against the tensors that they were made of."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foundation.distill.records import RecordFormat
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.uint8, torch.bool, torch.int64]
+FIELDS = st.dictionaries(
+    st.text("abcdef", min_size=1, max_size=3),
+    st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(1, 4), max_size=3)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FIELDS)
+def test_fields_of_every_dtype_and_shape_come_back_and_do_not_touch_each_other(fields):
+    example = {name: (torch.rand(3, *shape) * 9).to(dtype) for name, (dtype, shape) in fields.items()}
+    record = RecordFormat(example)
+    rows = torch.full((3, record.words), -1, dtype=record.dtype)
+    views = record.views(rows)
+    for name, values in example.items():
+        views[name].copy_(values)
+    for name, values in record.views(rows.clone()).items():
+        assert values.dtype == example[name].dtype
+        assert torch.equal(values, example[name])
+    used = sum(values[0].nbytes for values in example.values())
+    assert used <= record.num_bytes < used + 8
