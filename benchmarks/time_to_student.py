@@ -62,13 +62,15 @@ def flown(student, env, start) -> float:
     return value
 
 
-def time_to(target: float, side: str, overrides: list[str], seed: int) -> dict:
+def time_to(
+    target: float, side: str, overrides: list[str], seed: int, num_envs: int = 100, device: str = "cpu"
+) -> dict:
     """Train until the student's return reaches the target; return the seconds and iterations that took."""
-    env = make_env(256, 1000)
+    env = make_env(256, 1000, device)
     start = env.state_dict()
     clock, iterations = StoppedClock(), 0
     with tempfile.TemporaryDirectory() as log_dir, contextlib.redirect_stdout(io.StringIO()):
-        runner = make_runner(side, overrides, seed=seed, log_dir=log_dir)
+        runner = make_runner(side, overrides, num_envs, seed, log_dir, device)
         update = runner.alg.update
 
         def update_and_look() -> dict:
@@ -102,9 +104,9 @@ def check_both_off_is_stock() -> None:
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
-def teacher_return() -> float:
-    teacher = make_runner("ours", []).alg._raw_teacher
-    return fly(make_env(256, 1000), teacher.eval()).mean_return  # pyright: ignore
+def teacher_return(device: str = "cpu") -> float:
+    teacher = make_runner("ours", [], device=device).alg._raw_teacher
+    return fly(make_env(256, 1000, device), teacher.eval()).mean_return  # pyright: ignore
 
 
 def compare(student: str, seeds: int, target: float, limit: float) -> tuple[list[Target], dict]:
