@@ -265,3 +265,52 @@ def test_the_foundation_family_flies():
 def test_a_start_outside_the_bounds_is_refused():
     with pytest.raises(ValueError, match=r"init.position must be below termination.position \(1.5\), got 3.0"):
         replace(make().cfg, init=replace(make().cfg.init, position=3.0))
+
+
+def test_current_observations_are_those_of_the_last_step_bit_for_bit():
+    env = make(50)
+    for _ in range(3):
+        obs, *_ = env.step(torch.tensor(HOVER).expand(50, 4))
+    again = env.get_observations()
+    assert torch.equal(again["student"], obs["student"])
+    assert torch.equal(again["teacher"], obs["teacher"])
+    later, *_ = env.step(torch.tensor(HOVER).expand(50, 4))
+    error, before = (
+        later["student"][:, :3] - later["teacher"][:, :3],
+        obs["student"][:, :3] - obs["teacher"][:, :3],
+    )
+    assert not torch.isclose(error, before, atol=1e-6).all(-1).any()  # but a step draws new noise
+
+
+@pytest.mark.parametrize("num_envs", [1, 15, 17])
+def test_environments_that_do_not_fill_a_block_fly_as_the_first_of_a_full_one(num_envs):
+    few, full = make(num_envs), make(32)
+    few.load_state_dict(
+        {name: values if name == "table_mass" else values[:num_envs] for name, values in full.state_dict().items()}
+    )
+    generator = torch.Generator().manual_seed(0)
+    ended = 0
+    for _ in range(150):
+        action = random_actions(full, generator)
+        expected, reward, done, _ = full.step(action)
+        got, few_reward, few_done, extras = few.step(action[:num_envs])
+        assert torch.equal(got["student"], expected["student"][:num_envs])
+        assert torch.equal(got["teacher"], expected["teacher"][:num_envs])
+        assert torch.equal(few_reward, reward[:num_envs])
+        assert torch.equal(few_done, done[:num_envs])
+        assert len(extras["log"].get("Episode/return", [])) == few_done.sum()  # nobody sees the lanes left over
+        ended += int(few_done.sum())
+    assert ended > 0
+
+
+def test_the_number_of_threads_changes_no_bit():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = make(4100)
+        torch.set_num_threads(2)
+        shared = make(4100)
+    finally:
+        torch.set_num_threads(threads)
+    assert (len(alone._env_step._parts), len(shared._env_step._parts)) == (1, 2)
+    assert torch.equal(rollout(alone, 60), rollout(shared, 60))
