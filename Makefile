@@ -3,7 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEACHER := foundation/tasks/point_ctrl/assets/teacher/best_model.pt
-DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60
+DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60 \
+	agent.algorithm.learning_rate_schedule=linear agent.algorithm.learning_rate_iterations=800
 
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 
@@ -57,7 +58,8 @@ format: $(INSTALLED)
 
 # The CPU set of benchmarks, beside the peers that it measures against; the last step prints the table.
 bench: .venv-bench/.installed
-	.venv-bench/bin/python benchmarks/simulator.py
+	set -e; for name in simulator time_to_student rollout update buffer run_costs; do \
+		.venv-bench/bin/python benchmarks/$$name.py; done
 	.venv-bench/bin/python benchmarks/report.py --readme
 
 # An environment of its own: torchrl wants an older tensordict than everything else.

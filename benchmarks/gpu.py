@@ -1,9 +1,9 @@
 """Target 8: a run on an NVIDIA GPU. Says so and ends where there is none.
 
-With 4096 and 65 536 environments: that no step of a rollout lets the host wait for the GPU, by torch's check of
-synchronisations; environment steps per second with the policies in the loop; a pass over a full history on the GPU as
-a share of the rate of large matrix products; and the seconds to a student with 95 % of its teacher's return. The
-simulator by itself: ``python benchmarks/simulator.py --device cuda``.
+With 4096 and 65 536 environments: that no step of a rollout lets the host wait for the GPU, as torch checks it;
+environment steps per second with the policies in the loop; a pass over a full history on the GPU as a share of the
+rate of large matrix products; and the seconds to a student with 95 % of its teacher's return. The simulator by
+itself: ``python benchmarks/simulator.py --device cuda``.
 
 Run: python benchmarks/gpu.py
 """

@@ -48,6 +48,8 @@ def test_a_student_of_the_demos_length_flies_as_well_as_the_teacher(tmp_path, mo
             "--max_iterations",
             "800",
             "agent.algorithm.phase1_iterations=60",
+            "agent.algorithm.learning_rate_schedule=linear",
+            "agent.algorithm.learning_rate_iterations=800",
         ]
     )
     run = newest_run(tmp_path, "distillation")
