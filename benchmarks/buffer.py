@@ -11,6 +11,7 @@ Run: python benchmarks/buffer.py
 from __future__ import annotations
 
 import argparse
+import os
 
 import torch
 from report import Target, in_turn, medians, record
@@ -55,7 +56,9 @@ def check(kind: str, rollout: TensorDict) -> None:
         torch.testing.assert_close(drawn["obs/student"].flatten(1).sum(1).sort().values, expected)
 
 
-def measure(kind: str) -> tuple[list[Target], dict]:
+def measure(kind: str, cores: int) -> tuple[list[Target], dict]:
+    torch.set_num_threads(cores)
+    on = "one core" if cores == 1 else f"{cores} cores"
     each = 1 if kind == "transitions" else WINDOW
     size, batch = TRANSITIONS // each, BATCH // each
     rollout = rows(kind, ROLLOUT)
@@ -91,13 +94,13 @@ def measure(kind: str) -> tuple[list[Target], dict]:
     seconds = rounds | appends
     return [
         Target(
-            f"4 buffer against TorchRL, {kind}",
+            f"4 buffer against TorchRL, {kind}, {on}",
             ">= 3",
             seconds["theirs"] / seconds["ours"],
             f"{seconds['ours'] * 1e3:.1f} ms against {seconds['theirs'] * 1e3:.1f} ms a round",
         ),
         Target(
-            f"4 appending against a plain copy, {kind}",
+            f"4 appending against a plain copy, {kind}, {on}",
             "<= 2",
             seconds["append"] / seconds["copy"],
             f"{seconds['append'] * 1e6:.0f} us against {seconds['copy'] * 1e6:.0f} us",
@@ -108,9 +111,10 @@ def measure(kind: str) -> tuple[list[Target], dict]:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     targets, details = [], {}
-    for kind in ("transitions", "windows"):
-        measured, details[kind] = measure(kind)
-        targets += measured
+    for cores in sorted({1, os.cpu_count() or 1}):
+        for kind in ("transitions", "windows"):
+            measured, details[f"{kind}, {cores}"] = measure(kind, cores)
+            targets += measured
     record("buffer", targets, details)
 
 

@@ -22,6 +22,7 @@ FAMILY = [
     "env.randomization.cf2x.force_std=0.15",
 ]
 GRU = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=32"]
+UPDATE = ["agent.algorithm.mini_batch_size=2048", "agent.algorithm.max_updates_per_iteration=25"]
 STUDENTS = {
     "gru-32": [*GRU, "agent.student.hidden_dims=[32]"],
     "mlp-68-68": ["agent.student.hidden_dims=[68,68]"],
@@ -60,7 +61,7 @@ def measure(name: str, settings: list[str], seed: int, teacher: str, iterations:
     """Distil one student, fly it and its teacher, print and return the figures."""
     import torch
 
-    settings = [*settings, "agent.algorithm.phase1_iterations=40"]
+    settings = [*settings, *UPDATE, "agent.algorithm.phase1_iterations=40"]
     train("distillation", f"wide_{name}", seed, iterations, ["--checkpoint", teacher, *settings])
     run = newest(f"wide_{name}")
     weights = torch.load(run / "best_model.pt", weights_only=True)["student_state_dict"]

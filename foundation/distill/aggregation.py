@@ -150,7 +150,7 @@ class Aggregation:
         self, backprop: MlpBackprop, batch: TensorDict
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return what :meth:`losses` returns, and leave the gradients of the mean loss in the parameters."""
-        obs = self._obs(batch, groups_of(self._student))
+        obs = {group: batch[f"obs/{group}"] for group in groups_of(self._student)}
         return backprop(obs, batch), batch.get(TRAINED, None)  # pyright: ignore
 
     def record_losses(self, batch: TensorDict, losses: torch.Tensor, counts: torch.Tensor | None) -> None:

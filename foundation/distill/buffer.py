@@ -88,7 +88,9 @@ class AggregatedBuffer:
         if isinstance(index, slice):
             index = slice(*index.indices(self._size))
         rows = self.storage.read(index)
-        return TensorDict(rows, batch_size=[len(next(iter(rows.values())))], device=self.device)
+        size = torch.Size([len(next(iter(rows.values())))])
+        # The public constructor checks what is known to be right, which takes as long as the reading.
+        return TensorDict._new_unsafe(rows, batch_size=size, device=self.device)  # pyright: ignore
 
     def num_transitions(self) -> int:
         """Return the number of stored transitions that are trained on."""

@@ -54,7 +54,8 @@ class HookedLogger(Logger):
     def keep_metrics(self, extras: dict[str, Any]) -> None:
         """Keep the environment's metrics of one step, of which rsl_rl logs the mean of all steps."""
         metrics = extras["episode"] if "episode" in extras else extras.get("log")
-        if self.writer is not None and metrics:
+        # Not whether there are any: metrics may be on a GPU that is still at work.
+        if self.writer is not None and metrics is not None:
             self.ep_extras.append(metrics)
 
     def process_rollout(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:

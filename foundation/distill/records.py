@@ -20,14 +20,17 @@ class RecordFormat:
             example: Tensors of shape (B, …) that give the fields' shapes and dtypes.
         """
         self.fields: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
-        self._first: dict[str, int] = {}
+        self._places: list[tuple[str, torch.dtype, int | slice, tuple[int, ...]]] = []
         end = 0
         for name in sorted(example, key=lambda name: -example[name].element_size()):
             values = example[name]
             shape = tuple(values.shape[1:])
             self.fields[name] = values.dtype, shape
-            self._first[name] = end // values.element_size()
+            first = end // values.element_size()
+            place = slice(first, first + math.prod(shape)) if shape else first
+            self._places.append((name, values.dtype, place, shape))
             end += math.prod(shape) * values.element_size()
+        self._dtypes = {dtype for dtype, _ in self.fields.values()}
         self.words = -(-end // _WORD.itemsize)
 
     @property
@@ -42,11 +45,11 @@ class RecordFormat:
 
     def views(self, records: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the fields of records (B, words), each (B, …), sharing their memory."""
+        typed = {dtype: records.view(dtype) for dtype in self._dtypes}
         out = {}
-        for name, (dtype, shape) in self.fields.items():
-            first = self._first[name]
-            flat = records.view(dtype)[:, first : first + math.prod(shape)]
-            out[name] = flat[:, 0] if not shape else flat.unflatten(1, shape) if len(shape) > 1 else flat
+        for name, dtype, place, shape in self._places:
+            flat = typed[dtype][:, place]
+            out[name] = flat if len(shape) < 2 else flat.unflatten(1, shape)
         return out
 
     def description(self) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Passes(Sampler):
         """Begin with nothing stored."""
         super().__init__(max_rows, device)
         with torch.inference_mode(False):
-            # A slot is waiting if it is among the first so many of the pool, in whatever order.
+            # The slots that wait are the first so many of the pool, in random order.
             self._pool = torch.empty(max_rows, dtype=torch.int32, device=device)
             self._waits = torch.zeros(max_rows, dtype=torch.bool, device=device)
         self._num_waiting = 0
@@ -95,9 +95,15 @@ class Passes(Sampler):
         if isinstance(slots, slice):
             slots = torch.arange(slots.start, slots.stop, device=self.device)
         joining = slots[~self._waits[slots]]
-        self._pool[self._num_waiting : self._num_waiting + len(joining)] = joining.int()
+        before, after = self._num_waiting, self._num_waiting + len(joining)
+        places = distinct_integers(after, len(joining), self.device).long()
+        # Whatever was in those places moves to what is left of the pool's new end.
+        free = torch.ones(len(joining), dtype=torch.bool, device=self.device)
+        free.index_fill_(0, places.masked_select(places >= before) - before, False)
+        self._pool[before:after].masked_scatter_(free, self._pool[places.masked_select(places < before)])
+        self._pool.index_copy_(0, places, joining.int())
         self._waits[slots] = True
-        self._num_waiting += len(joining)
+        self._num_waiting = after
 
     def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
         """Continue the pass under way and begin new ones as needed."""
@@ -112,22 +118,14 @@ class Passes(Sampler):
                 count -= 1
 
     def _begin_pass(self, size: int) -> None:
-        self._pool[:size] = torch.arange(size, dtype=torch.int32, device=self.device)
+        self._pool[:size] = torch.randperm(size, dtype=torch.int32, device=self.device)
         self._waits[:size] = True
         self._num_waiting = size
 
     def _take(self, count: int) -> torch.Tensor:
         """Return ``count`` waiting slots in random order, which then no longer wait."""
-        places = distinct_integers(self._num_waiting, count, self.device).long()
-        slots = self._pool.index_select(0, places)
         left = self._num_waiting - count
-        # What stays of the pool's end moves into the gaps before it.
-        at_end = places >= left
-        stays = torch.ones(count, dtype=torch.bool, device=self.device)
-        stays.index_fill_(0, places.masked_select(at_end) - left, False)
-        gaps = places.masked_select(~at_end)
-        self._pool.index_copy_(0, gaps, self._pool[left : self._num_waiting].masked_select(stays))
-        slots = slots.long()
+        slots = self._pool[left : self._num_waiting].long()
         self._waits.index_fill_(0, slots, False)
         self._num_waiting = left
         return slots

@@ -155,18 +155,24 @@ class TestAggregation:
 
         fill_rollout(runner)
         newest = alg.storage.observations["student"].flatten(0, 1).clone()
-        torch.manual_seed(9)
+        drawn, draw = [], history.sampler.draw
+
+        def spy(*args):
+            for slots in draw(*args):
+                drawn.append(slots)
+                yield slots
+
+        history.sampler.draw = spy
         alg.update()
-        # The same passes over the same data, drawn by hand.
-        torch.manual_seed(9)
         data = torch.cat([history[:]["obs/student"]])
         labels = history[:]["teacher_actions"]
         assert torch.equal(data[-60:], newest)
         mean, std = alg.student.obs_normalizer.mean, alg.student.obs_normalizer.std
         losses = []
-        for _ in range(3):
-            permutation = torch.randperm(120)
-            for index in permutation.split(30):
+        for epoch in range(3):
+            mini_batches = drawn[4 * epoch : 4 * epoch + 4]
+            assert torch.equal(torch.cat(mini_batches).sort().values, torch.arange(120))
+            for index in mini_batches:
                 prediction = reference((data[index] - mean) / (std + alg.student.obs_normalizer.eps))
                 loss = nn.functional.mse_loss(prediction, labels[index])
                 optimizer.zero_grad()

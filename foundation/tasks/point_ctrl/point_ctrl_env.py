@@ -4,6 +4,7 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from foundation.sim.randomization import sample_cf2x, sample_foundation, sample_
 from foundation.sim.simulator import Recorded, Simulator, lane_array
 from foundation.sim.usd import load_quad
 from foundation.tasks.point_ctrl import kernels
+from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_metrics
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
 
 STUDENT_DIM = 22
@@ -91,9 +93,9 @@ class PointCtrlEnv(VecEnv):
             with the metrics of the episodes that ended in this step.
         """
         self._actions.copy_(actions)
-        obs = self._launch(self._env_step)
-        extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log()}
-        return obs, self._task["reward"].clone(), self._task["done"].clone(), extras
+        obs, done = self._launch(self._env_step), self._task["done"].clone()
+        extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log(done)}
+        return obs, self._task["reward"].clone(), done, extras
 
     def last_episode(self) -> dict[str, torch.Tensor]:
         """Return the metrics of each environment's last finished episode, each of shape (N,).
@@ -152,28 +154,13 @@ class PointCtrlEnv(VecEnv):
             {"student": student[:n], "teacher": teacher[:n]}, batch_size=self._batch_size, device=self.device
         )
 
-    def _episode_log(self) -> dict[str, torch.Tensor]:
-        finished = self._finished_in_step()
-        if finished is None:
+    def _episode_log(self, done: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        if self.device.type != "cpu":
+            return DeferredEpisodeLog(self._task["finished"].clone(), done)
+        # NumPy finds that nothing ended, as in most steps, ten times faster than torch.
+        if not np.count_nonzero(self._host_done):
             return {}
-        total, survived, settled, rmse, settle_time, _ = torch.from_numpy(finished).unbind(dim=1)
-        log = {"Episode/return": total, "Episode/survival": survived, "Episode/settled": settled}
-        if np.count_nonzero(finished[:, kernels.FINISHED_SURVIVED]):
-            log["Episode/position_rmse_m"] = rmse[survived > 0.0]
-        if np.count_nonzero(finished[:, kernels.FINISHED_SETTLED]):
-            log["Episode/settle_time_s"] = settle_time[settled > 0.0]
-        return log
-
-    def _finished_in_step(self) -> np.ndarray | None:
-        """Return the metrics of the episodes that ended in this step, (K, 6), or None if K is 0."""
-        if self.device.type == "cpu":
-            # NumPy finds that nothing ended, as in most steps, ten times faster than torch.
-            if not np.count_nonzero(self._host_done):
-                return None
-            return self._host_finished[self._host_done.nonzero()[0]]
-        # One synchronisation a step, beside the one in which rsl_rl looks for finished episodes itself.
-        finished = self._task["finished"][self._task["done"] > 0].cpu().numpy()
-        return finished if len(finished) else None
+        return episode_metrics(self._host_finished[self._host_done.nonzero()[0]])
 
     def _state_tensors(self) -> dict[str, torch.Tensor]:
         names = ("pos_w", "quat_wb", "vel_w", "ang_vel_b", "rotor", "force_w", "vehicle")

@@ -1,0 +1,59 @@
+"""What the logger is told of the episodes that ended in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+
+from foundation.tasks.point_ctrl import kernels
+
+
+def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return the metrics, by name, of K > 0 finished episodes.
+
+    Args:
+        finished: A row per episode in the columns of the kernels' ``finished``, shape (K, 6).
+    """
+    total, survived, settled, rmse, settle_time, _ = torch.from_numpy(finished).unbind(dim=1)
+    log = {"Episode/return": total, "Episode/survival": survived, "Episode/settled": settled}
+    if np.count_nonzero(finished[:, kernels.FINISHED_SURVIVED]):
+        log["Episode/position_rmse_m"] = rmse[survived > 0.0]
+    if np.count_nonzero(finished[:, kernels.FINISHED_SETTLED]):
+        log["Episode/settle_time_s"] = settle_time[settled > 0.0]
+    return log
+
+
+class DeferredEpisodeLog(Mapping):
+    """The same of one step on a GPU, worked out when it is first read, so that the step need not wait for it."""
+
+    def __init__(self, finished: torch.Tensor, done: torch.Tensor) -> None:
+        """Keep what the metrics are made of, of which nothing may change.
+
+        Args:
+            finished: Metrics of each environment's last finished episode, shape (N, 6).
+            done: Where an episode ended in this step, int64, shape (N,).
+        """
+        self._parts: tuple[torch.Tensor, torch.Tensor] | None = (finished, done)
+        self._metrics: dict[str, torch.Tensor] = {}
+
+    def _read(self) -> dict[str, torch.Tensor]:
+        if self._parts is not None:
+            finished, done = self._parts
+            ended = finished[done > 0].cpu().numpy()
+            self._metrics = episode_metrics(ended) if len(ended) else {}
+            self._parts = None
+        return self._metrics
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return a metric of the episodes that ended."""
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names of the metrics."""
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        """Return the number of metrics: 0 where no episode ended."""
+        return len(self._read())
