@@ -60,7 +60,7 @@ format: $(INSTALLED)
 bench: .venv-bench/.installed
 	set -e; for name in simulator time_to_student rollout update buffer run_costs; do \
 		.venv-bench/bin/python benchmarks/$$name.py; done
-	.venv-bench/bin/python benchmarks/report.py
+	.venv-bench/bin/python benchmarks/report.py --readme
 
 # An environment of its own: torchrl wants an older tensordict than everything else.
 .venv-bench/.installed: pyproject.toml constraints.txt
