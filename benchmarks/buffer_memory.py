@@ -66,8 +66,9 @@ def measure(kind: str) -> dict:
         before = resident("VmRSS")
         reset_peak()
         gpu_before = torch.cuda.memory_allocated() if device != "cpu" else 0
+        if kind == "gpu":
+            gpu_before -= alg.history.capacity * alg.history.storage.record.num_bytes
         if device != "cpu":
-            gpu_before -= alg.history.capacity * alg.history[:0].to("cpu").numel()
             torch.cuda.reset_peak_memory_stats()
         fill(alg, 102)
         peak = resident("VmHWM") - before

@@ -17,7 +17,7 @@ import time
 
 import torch
 from report import Target, record
-from rollout import our_rollout, pair
+from rollout import check, our_rollout, pair
 from time_to_student import SHARE, teacher_return, time_to
 from update import FULL, PASS, filled, gradient_steps
 
@@ -28,6 +28,7 @@ def collect(num_envs: int) -> tuple[float, bool]:
     """Return environment steps per second, and whether a rollout's steps were free of synchronisations."""
     with tempfile.TemporaryDirectory() as log_dir:
         stock, ours, collector = pair("feed-forward", num_envs, DEVICE, log_dir)
+        check(stock, ours, collector)
         del stock
         our_rollout(ours, collector)
         ours.alg.storage.clear()
@@ -81,9 +82,10 @@ def whole_pass() -> tuple[float, float]:
     gradient_steps(alg)
     start = time.perf_counter()
     rate = gradient_steps(alg) / (time.perf_counter() - start)
-    weights = sum(parameter.numel() for parameter in alg._raw_student.mlp.parameters())
-    # A product forward, one for the weights' gradients and one for the inputs', two operations each.
-    return rate, 6 * weights * rate / matrix_rate()
+    weights = [layer.weight.numel() for layer in alg._raw_student.mlp if isinstance(layer, torch.nn.Linear)]
+    # A product forward, one for the weights' gradients and one for the inputs' but the first's, of two operations
+    # a weight each.
+    return rate, (6 * sum(weights) - 2 * weights[0]) * rate / matrix_rate()
 
 
 def main() -> None:

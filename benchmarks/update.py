@@ -37,7 +37,7 @@ def filled(student: str, overrides: list[str], transitions: int, device: str):
 
 
 def gradient_steps(alg) -> int:
-    """Do what an iteration does after its rollout; return the number of transitions trained on."""
+    """Do the gradient steps of an iteration; return the number of transitions trained on."""
     backprop, samples = alg.aggregation.backprop(), 0
     for batch in alg.aggregation.mini_batches():
         alg._gradient_step(alg.aggregation, batch, backprop)
@@ -57,7 +57,7 @@ class TightLoop:
     def __init__(self, alg, batch) -> None:
         student = copy.deepcopy(alg._raw_student)
         self.parameters = list(student.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=alg.learning_rate)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=alg.learning_rate, fused=True)
         self.target = batch["teacher_actions"].clone()
         obs = batch["obs/student"].clone()
         if student.is_recurrent:
@@ -86,10 +86,11 @@ def check_same_step(alg) -> None:
     loop = TightLoop(alg, batch)
     loop.step()
     alg._gradient_step(alg.aggregation, batch, alg.aggregation.backprop())
-    trained = list(alg._raw_student.parameters())
-    for ours, theirs in zip(trained, loop.parameters, strict=True):
-        # Adam's first step has the size of the learning rate, whatever the gradient.
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
+    for ours, theirs in zip(alg._raw_student.parameters(), loop.parameters, strict=True):
+        # Both hold the gradients of that step, clipped.
+        assert (ours.grad is None) == (theirs.grad is None)
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
 def flatness(student: str, device: str) -> tuple[Target, dict]:

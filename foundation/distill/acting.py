@@ -11,8 +11,9 @@ from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import EmpiricalNormalization, GaussianDistribution
 from torch import nn
 
-ROWS_AT_ONCE = 4096
-"""Observations that :meth:`FrozenMlp.over` runs at once: their activations stay in a core's cache."""
+ROWS_AT_ONCE = {"cpu": 2**12, "cuda": 2**20}
+"""Observations that :meth:`FrozenMlp.over` runs at once: so many that activations stay in a core's cache, or that
+a GPU is busy."""
 
 
 class FrozenMlp:
@@ -50,7 +51,13 @@ class FrozenMlp:
             type(model.distribution) in (type(None), GaussianDistribution)
             and type(model.obs_normalizer) in (nn.Identity, EmpiricalNormalization)
             # A hook may change what a module reads or gives.
-            and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+            and not any(
+                m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+                for m in model.modules()
+            )
+            and not any(parameter._backward_hooks for parameter in model.parameters())
+            # A layer of another class, a parametrized one for example, may compute something else.
+            and all(type(m) is nn.Linear for m in model.mlp.modules() if isinstance(m, nn.Linear))
         )
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -86,8 +93,9 @@ class FrozenMlp:
         """Write the mean actions for a rollout's observations (T, N, D) into ``out`` (T, N, A)."""
         groups = [obs[group].flatten(0, 1) for group in self._groups]
         flat = out.view(-1, out.shape[-1])
-        for start in range(0, len(flat), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        most = ROWS_AT_ONCE.get(flat.device.type, len(flat))
+        for start in range(0, len(flat), most):
+            rows = slice(start, start + most)
             part = {group: values[rows] for group, values in zip(self._groups, groups, strict=True)}
             flat[rows] = self(part)
 
@@ -129,7 +137,7 @@ class FrozenGru(FrozenMlp):
     def reset(self, dones: torch.Tensor) -> None:
         """Forget the past of environments (N,) that begin a new episode, without asking whether there are any."""
         assert self._rnn.hidden_state is not None
-        self._rnn.hidden_state[0].mul_((dones == 0)[:, None])  # pyright: ignore
+        self._rnn.hidden_state[0].masked_fill_((dones != 0)[:, None], 0.0)  # pyright: ignore
 
 
 def is_plain_gru(model: RNNModel) -> bool:
@@ -164,7 +172,7 @@ class _Affine:
 
 def _fold(modules: list[nn.Module]) -> list[Callable[[torch.Tensor], torch.Tensor]]:
     """Return callables that together do what the modules do, without changing their first input."""
-    layers: list[Any] = [_Affine(module) if isinstance(module, nn.Linear) else module for module in modules]
+    layers: list[Any] = [_Affine(module) if type(module) is nn.Linear else module for module in modules]
     for i in range(1, len(layers)):
         before, module = layers[i - 1], layers[i]
         if not isinstance(before, _Affine):

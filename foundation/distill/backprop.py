@@ -7,6 +7,7 @@ for the gated recurrent unit, the formulas of ``torch.nn.GRU`` (Cho et al., EMNL
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -91,9 +92,9 @@ class GruBackprop(MlpBackprop):
                 ``hidden/0`` (B, 1, H) at the windows' first steps.
         """
         inputs = self._normalized(obs).transpose(0, 1).contiguous()
-        # What a step keeps of the state before it: nothing after a done.
-        keeps = (~batch["dones"]).T[:-1, :, None].to(inputs.dtype)
-        steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], keeps)  # pyright: ignore
+        # The state before a step that follows a done is zero.
+        anew = batch["dones"].T[:-1, :, None]
+        steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], anew)  # pyright: ignore
         values = _forward(self._layers, steps.outputs.flatten(0, 1))
         target = batch["teacher_actions"].transpose(0, 1)
         trained = batch["trained"].T[..., None].to(inputs.dtype)
@@ -111,8 +112,8 @@ class _GruSteps:
     leave whatever does not depend on the step before to operations on all steps at once.
     """
 
-    def __init__(self, gru: Any, inputs: torch.Tensor, first: torch.Tensor, keeps: torch.Tensor) -> None:
-        self._gru, self._inputs, self._keeps = gru, inputs, keeps
+    def __init__(self, gru: Any, inputs: torch.Tensor, first: torch.Tensor, anew: torch.Tensor) -> None:
+        self._gru, self._inputs, self._anew = gru, inputs, anew
         shape, size = (len(inputs), len(first)), gru.hidden_size
         from_inputs = nn.functional.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0)
         # State before each step, what it contributes, reset and update gate, candidate, state after the step.
@@ -122,41 +123,21 @@ class _GruSteps:
         self._candidate = inputs.new_empty(*shape, size)
         self.outputs = inputs.new_empty(*shape, size)
         weight, bias = gru.weight_hh_l0.t(), gru.bias_hh_l0
-        state = self._before[0].copy_(first)
-        for (
-            keep,
-            before,
-            from_state,
-            to_gates,
-            of_gates,
-            of_candidate,
-            gates,
-            reset,
-            update,
-            to_candidate,
-            candidate,
-            out,
-        ) in zip(
-            (None, *keeps.unbind()),
-            self._before.unbind(),
-            self._from_state.unbind(),
-            from_inputs[..., : 2 * size].unbind(),
-            self._from_state[..., : 2 * size].unbind(),
-            self._from_state[..., 2 * size :].unbind(),
-            self._gates.unbind(),
-            self._gates[..., :size].unbind(),
-            self._gates[..., size:].unbind(),
-            from_inputs[..., 2 * size :].unbind(),
-            self._candidate.unbind(),
-            self.outputs.unbind(),
-            strict=True,
-        ):
-            if keep is not None:
-                state = torch.mul(state, keep, out=before)
-            torch.addmm(bias, state, weight, out=from_state)
-            torch.add(to_gates, of_gates, out=gates).sigmoid_()
-            torch.addcmul(to_candidate, reset, of_candidate, out=candidate).tanh_()
-            state = torch.lerp(candidate, state, update, out=out)
+        state, nothing = self._before[0].copy_(first), inputs.new_zeros(())
+        to_gates, to_candidate = from_inputs.split([2 * size, size], -1)
+        of_gates, of_candidate = self._from_state.split([2 * size, size], -1)
+        reset, update = self._gates.split(size, -1)
+        for t in _per_step(
+            begin=anew, before=self._before, from_state=self._from_state, to_gates=to_gates,
+            of_gates=of_gates, gates=self._gates, to_candidate=to_candidate, reset=reset,
+            of_candidate=of_candidate, candidate=self._candidate, update=update, output=self.outputs,
+        ):  # fmt: skip
+            if t.begin is not None:
+                state = torch.where(t.begin, nothing, state, out=t.before)
+            torch.addmm(bias, state, weight, out=t.from_state)
+            torch.add(t.to_gates, t.of_gates, out=t.gates).sigmoid_()
+            torch.addcmul(t.to_candidate, t.reset, t.of_candidate, out=t.candidate).tanh_()
+            state = torch.lerp(t.candidate, state, t.update, out=t.output)
 
     def backward(self, gradient: torch.Tensor) -> None:
         """Write the gradients of the weights, from those of the outputs (W, B, H)."""
@@ -169,28 +150,34 @@ class _GruSteps:
         factors = torch.stack([of_reset, of_update, of_candidate * reset], -2)
         from_state, backs = torch.empty_like(factors), torch.empty_like(gradient)
         back = torch.zeros_like(gradient[0])
-        keeps = (None, *self._keeps.unbind())
-        steps = zip(
-            keeps,
-            gradient.unbind(),
-            backs.unbind(),
-            factors.unbind(),
-            from_state.unbind(),
-            update.unbind(),
-            strict=True,
-        )
-        for keep, of_output, summed, factor, of_state, gate in reversed(list(steps)):
-            torch.add(back, of_output, out=summed)
-            torch.mul(summed[:, None], factor, out=of_state)
-            back = torch.addmm(summed * gate, of_state.view(len(summed), -1), gru.weight_hh_l0)
-            if keep is not None:
-                back.mul_(keep)
+        for t in reversed(
+            _per_step(
+                begin=self._anew,
+                of_output=gradient,
+                summed=backs,
+                factor=factors,
+                of_state=from_state,
+                update=update,
+            )
+        ):
+            torch.add(back, t.of_output, out=t.summed)
+            torch.mul(t.summed[:, None], t.factor, out=t.of_state)
+            back = torch.addmm(t.summed * t.update, t.of_state.view(len(back), -1), gru.weight_hh_l0)
+            if t.begin is not None:
+                back.masked_fill_(t.begin, 0.0)
         flat = from_state.view(-1, 3 * size)
         gru.weight_hh_l0.grad = flat.t() @ self._before.flatten(0, 1)
         gru.bias_hh_l0.grad = flat.sum(0)
         flat[:, 2 * size :] = (backs * of_candidate).flatten(0, 1)
         gru.weight_ih_l0.grad = flat.t() @ self._inputs.flatten(0, 1)
         gru.bias_ih_l0.grad = flat.sum(0)
+
+
+def _per_step(begin: torch.Tensor, **tensors: torch.Tensor) -> list[SimpleNamespace]:
+    """Return views of tensors (W, …) step by step; ``begin``, (W - 1, …), has None for the first."""
+    columns = [(None, *begin.unbind()), *(tensor.unbind() for tensor in tensors.values())]
+    names = ["begin", *tensors]
+    return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def backprop_of(model: nn.Module, kind: str, weights: torch.Tensor | None) -> MlpBackprop | None:
@@ -210,9 +197,9 @@ def _layers_of(mlp: nn.Sequential) -> _Layers | None:
     """Return linear layers with the activations after them; None if there is anything else."""
     layers: _Layers = []
     for module in mlp:
-        if isinstance(module, nn.Linear):
+        if type(module) is nn.Linear:
             layers.append((module, None))
-        elif isinstance(module, nn.Tanh | nn.ReLU | nn.ELU) and layers and layers[-1][1] is None:
+        elif type(module) in (nn.Tanh, nn.ReLU, nn.ELU) and layers and layers[-1][1] is None:
             layers[-1] = (layers[-1][0], module)
         else:
             return None

@@ -77,6 +77,7 @@ class AggregatedBuffer:
         self._kinds = {"sampling": sampling, "eviction": eviction}
         self.capacity = 0
         self._size = 0
+        self._num_trained = 0
         self._grow(self.capacity_for(0))
 
     def __len__(self) -> int:
@@ -94,8 +95,11 @@ class AggregatedBuffer:
 
     def num_transitions(self) -> int:
         """Return the number of stored transitions that are trained on."""
+        return self._num_trained if "trained" in self.storage.fields else self._size
+
+    def _trained_in(self, slots: Index) -> int:
         trained = self.storage.fields.get("trained")
-        return self._size if trained is None else int(trained[: self._size].sum())
+        return 0 if trained is None else int(trained[slots].sum())
 
     def capacity_for(self, size: int) -> int:
         """Return the capacity that the buffer has once it has been asked to hold ``size`` rows."""
@@ -127,6 +131,7 @@ class AggregatedBuffer:
         if fill < count:
             rest = rows[fill:]
             for source, slots in self.eviction.replace(phases[fill:], self._size):
+                self._num_trained -= self._trained_in(slots)
                 self._write(rest, source, slots)
 
     def num_mini_batches(self, mini_batch_size: int) -> int:
@@ -199,6 +204,7 @@ class AggregatedBuffer:
         self.sampler.load_state_dict(state["sampler"], size, unroll)
         self.eviction.load_state_dict({"oldest": 0} if continues else state["eviction"])
         self._size = size
+        self._num_trained = self._trained_in(slice(0, size))
 
     def _phases(self, rows: TensorDict) -> torch.Tensor:
         """Return each row's phase; a window has that of its first trained step."""
@@ -212,7 +218,10 @@ class AggregatedBuffer:
         return phases.to(device)
 
     def _write(self, rows: TensorDict, source: Index, slots: Index) -> None:
-        self.storage.write(slots, {name: rows[name][source] for name in self.storage.fields})
+        fields = {name: rows[name][source] for name in self.storage.fields}
+        self.storage.write(slots, fields)
+        if "trained" in fields:
+            self._num_trained += int(fields["trained"].sum())
         self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:

@@ -12,7 +12,6 @@ from tensordict import TensorDict
 from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.long_run import HookedLogger
-from foundation.distill.observations import groups_of
 from foundation.distill.schedule import STUDENT_PHASE
 
 
@@ -79,26 +78,31 @@ class Collector:
         assert alg.aggregation is not None
         student_drives = phase == STUDENT_PHASE
         teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
-        student = freeze(alg._raw_student) if alg.student is alg._raw_student else None
+        student = freeze(alg._raw_student)
         asked_in_steps = student_drives or student is None or alg._raw_student.is_recurrent
-        stored = [(name, storage.observations[name]) for name in self._groups()]
-        for step in range(storage.num_transitions_per_env):
-            for name, values in stored:
-                values[step].copy_(obs[name])
-            if asked_in_steps:
-                alg.aggregation.layout.before_step(step)
-                storage.actions[step].copy_(self._student_actions(student, obs))
-            if student_drives:
-                actions = storage.actions[step]
-            else:
-                actions = storage.privileged_actions[step].copy_(teacher(obs))
-            obs, rewards, dones, extras = env.step(actions.to(env.device))
-            storage.rewards[step].copy_(rewards.view(-1, 1))
-            storage.dones[step].copy_(dones.view(-1, 1))
-            storage.step += 1
-            if asked_in_steps:
-                (student or alg.student).reset(dones.to(self._device))
-            self._logger.keep_metrics(extras)
+        try:
+            for step in range(storage.num_transitions_per_env):
+                for name, values in storage.observations.items():
+                    values[step].copy_(obs[name])
+                if asked_in_steps:
+                    alg.aggregation.layout.before_step(step)
+                    storage.actions[step].copy_(self._student_actions(student, obs))
+                if student_drives:
+                    actions = storage.actions[step]
+                else:
+                    actions = storage.privileged_actions[step].copy_(teacher(obs))
+                obs, rewards, dones, extras = env.step(actions.to(env.device))
+                obs = obs.to(self._device)
+                storage.rewards[step].copy_(rewards.view(-1, 1))
+                storage.dones[step].copy_(dones.view(-1, 1))
+                storage.step += 1
+                if asked_in_steps:
+                    (student or alg.student).reset(dones.to(self._device).view(-1))
+                self._logger.keep_metrics(extras)
+        except BaseException:
+            # The environment has gone on, and what is saved now has to fit it.
+            self._count_episodes(storage.step)
+            raise
         if student_drives:
             teacher.over(storage.observations, storage.privileged_actions)
         elif not asked_in_steps:
@@ -106,12 +110,12 @@ class Collector:
             student.over(storage.observations, storage.actions)
             storage.actions.copy_(student.with_noise(storage.actions))
         self._finish(obs, phase, student)
-        return obs.to(self._device)
+        return obs
 
     def _student_actions(self, student: FrozenMlp | None, obs: TensorDict) -> torch.Tensor:
         if student is not None:
             return student.sample(obs)
-        return self._alg.student(obs.to(self._device), stochastic_output=True)
+        return self._alg.student(obs, stochastic_output=True)
 
     def _finish(self, obs: TensorDict, phase: int, student: FrozenMlp | None) -> None:
         alg, storage = self._alg, self._alg.storage
@@ -124,12 +128,12 @@ class Collector:
             # The runner logs the spread of the model's newest actions.
             distribution.update(storage.actions[-1])
         alg.end_rollout(phase, dones[-1])
-        self._logger.process_rollout(rewards, dones)
+        self._count_episodes(storage.num_transitions_per_env)
         extras: dict[str, Any] = {"log": {}}
         alg.log_metrics(extras)
         self._logger.keep_metrics(extras)
 
-    def _groups(self) -> list[str]:
-        """Return the observation groups that student, teacher or history read."""
-        models: list[Any] = [self._alg._raw_student, self._alg._raw_teacher]
-        return list(dict.fromkeys(group for model in models for group in groups_of(model)))
+    def _count_episodes(self, steps: int) -> None:
+        """Tell the logger of the rollout's first steps."""
+        storage = self._alg.storage
+        self._logger.process_rollout(storage.rewards[:steps, :, 0], storage.dones[:steps, :, 0])

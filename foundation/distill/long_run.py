@@ -62,22 +62,20 @@ class HookedLogger(Logger):
         """Do for the steps of a whole rollout, (T, N) each, what ``process_env_step`` does for one."""
         if self.writer is None:
             return
-        ended, last = dones > 0, len(dones) - 1
-        steps = torch.arange(len(dones), device=dones.device)[:, None]
-        # The step in which the episode before the current one ended, -1 for none in this rollout.
-        ends = torch.where(ended, steps, -1).cummax(0).values
-        before = torch.cat([torch.full_like(ends[:1], -1), ends[:-1]])
+        ended, (steps, num_envs) = dones > 0, dones.shape
+        # Which episode of its environment in this rollout a step belongs to, and a number for it.
+        episode = ended.cumsum(0) - ended.long()
+        number = episode * num_envs + torch.arange(num_envs, device=dones.device)
+        under_way = ended.sum(0) * num_envs + torch.arange(num_envs, device=dones.device)
         for values, running, buffer in (
-            (rewards.double(), self.cur_reward_sum, self.rewbuffer),
-            (torch.ones_like(rewards, dtype=torch.float64), self.cur_episode_length, self.lenbuffer),
+            (rewards, self.cur_reward_sum, self.rewbuffer),
+            (torch.ones_like(rewards), self.cur_episode_length, self.lenbuffer),
         ):
-            total = values.cumsum(0) + running
-
-            def since(end: torch.Tensor, total: torch.Tensor = total) -> torch.Tensor:
-                return torch.where(end >= 0, total.gather(0, end.clamp(min=0)), 0.0)
-
-            buffer.extend((total - since(before))[ended].tolist())
-            running.copy_((total[last:] - since(ends[last:]))[0])
+            sums = torch.zeros((steps + 1) * num_envs, dtype=torch.float64, device=dones.device)
+            sums[:num_envs] = running.double()
+            sums.index_add_(0, number.flatten(), values.double().flatten())
+            buffer.extend(sums[number[ended]].tolist())
+            running.copy_(sums[under_way])
 
     def statistics_state(self) -> dict[str, Any]:
         """Return the last episodes and those under way."""

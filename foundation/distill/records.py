@@ -22,7 +22,7 @@ class RecordFormat:
         self.fields: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
         self._places: list[tuple[str, torch.dtype, int | slice, tuple[int, ...]]] = []
         end = 0
-        for name in sorted(example, key=lambda name: -example[name].element_size()):
+        for name in sorted(example, key=lambda name: (-example[name].element_size(), name)):
             values = example[name]
             shape = tuple(values.shape[1:])
             self.fields[name] = values.dtype, shape

@@ -38,7 +38,7 @@ class RowStorage:
         """
         self.kept_on = kept_on
         self.handed_to = handed_to
-        self._record = record
+        self.record = record
         self._set(self._empty(max_rows if kept_on.type == "cpu" else 0))
 
     def reserve(self, rows: int, used: int) -> None:
@@ -59,11 +59,11 @@ class RowStorage:
         rows = self._gather(where)
         if self.kept_on.type != self.handed_to.type:
             rows = rows.to(self.handed_to, non_blocking=True)
-        return self._record.views(rows)
+        return self.record.views(rows)
 
     def state(self, used: int) -> dict[str, Any]:
         """Return the first ``used`` rows in host memory."""
-        return {"fields": self._record.description(), "rows": self._rows[:used].to("cpu", copy=True)}
+        return {"fields": self.record.description(), "rows": self._rows[:used].to("cpu", copy=True)}
 
     def load_state(self, state: dict[str, Any], used: int, unroll: int) -> None:
         """Restore rows; ``unroll`` is the slot that becomes the first.
@@ -79,7 +79,7 @@ class RowStorage:
         self._rows[:used].copy_(state["rows"].roll(-unroll, 0))
 
     def _check_fields(self, state: dict[str, Any]) -> None:
-        own, saved = self._record.description(), state.get("fields", {})
+        own, saved = self.record.description(), state.get("fields", {})
         for name in [*own, *saved]:
             if own.get(name) != saved.get(name):
                 raise ValueError(
@@ -89,12 +89,12 @@ class RowStorage:
 
     def _set(self, rows: torch.Tensor) -> None:
         self._rows = rows
-        self.fields = self._record.views(rows)
+        self.fields = self.record.views(rows)
 
     def _empty(self, rows: int) -> torch.Tensor:
         # Tensors created in inference mode could not be trained on.
         with torch.inference_mode(False):
-            return torch.empty(rows, self._record.words, dtype=self._record.dtype, device=self.kept_on)
+            return torch.empty(rows, self.record.words, dtype=self.record.dtype, device=self.kept_on)
 
     def _gather(self, where: Index) -> torch.Tensor:
         if not isinstance(where, torch.Tensor):
@@ -103,7 +103,7 @@ class RowStorage:
             # Several times faster than indexing with the slots.
             return self._rows.index_select(0, where)
         # Only page-locked memory can be copied to a GPU without waiting for the copy.
-        staging = torch.empty(len(where), self._record.words, dtype=self._record.dtype, pin_memory=True)
+        staging = torch.empty(len(where), self.record.words, dtype=self.record.dtype, pin_memory=True)
         return torch.index_select(self._rows, 0, where, out=staging)
 
 
@@ -137,7 +137,7 @@ class MappedStorage(RowStorage):
 
     def state(self, used: int) -> dict[str, Any]:
         """Return where the rows are: they stay in their file."""
-        return {"fields": self._record.description(), "folder": str(self.folder.resolve())}
+        return {"fields": self.record.description(), "folder": str(self.folder.resolve())}
 
     def load_state(self, state: dict[str, Any], used: int, unroll: int) -> None:
         """Go on with the file of an earlier run.
@@ -169,17 +169,17 @@ class MappedStorage(RowStorage):
     def _empty(self, rows: int) -> torch.Tensor:
         from tensordict import MemoryMappedTensor
 
-        shape, path = (rows, self._record.words), self.folder / self._FILE
+        shape, path = (rows, self.record.words), self.folder / self._FILE
         with torch.inference_mode(False):
-            return _plain(MemoryMappedTensor.empty(shape, dtype=self._record.dtype, filename=path))
+            return _plain(MemoryMappedTensor.empty(shape, dtype=self.record.dtype, filename=path))
 
     def _gather(self, where: Index) -> torch.Tensor:
         if not isinstance(where, torch.Tensor):
             where = torch.arange(len(self._rows))[where]
         out = torch.empty(
             len(where),
-            self._record.words,
-            dtype=self._record.dtype,
+            self.record.words,
+            dtype=self.record.dtype,
             pin_memory=self.handed_to.type == "cuda",
         )
         done = 0

@@ -171,9 +171,11 @@ class Recorded:
             return
         # Warp releases the interpreter's lock while a kernel runs.
         others = [self._pool.submit(part.launch) for part in self._parts[1:]] if self._pool else []
-        self._parts[0].launch()
-        for other in others:
-            other.result()
+        try:
+            self._parts[0].launch()
+        finally:
+            for other in others:
+                other.result()
 
 
 def _table(params: QuadParams) -> np.ndarray:

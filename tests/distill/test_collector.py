@@ -6,15 +6,16 @@ import copy
 
 import pytest
 import torch
-from rsl_rl.models import MLPModel
+from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.runners import DistillationRunner
 from rsl_rl.utils.logger import Logger
 
-from foundation.distill.acting import FrozenMlp, freeze
+from foundation.distill.acting import FrozenGru, FrozenMlp, freeze
 from foundation.distill.collector import Collector
 from foundation.distill.runner import DaggerRunner
 from tests.distill.toy import GAUSSIAN, RNN, ToyEnv, runner_cfg, teacher_checkpoint
 
+SIZES = {"rnn_type": "gru", "rnn_hidden_dim": 5, "rnn_num_layers": 1}
 QUIET = {**GAUSSIAN, "init_std": 1e-6}
 
 
@@ -170,3 +171,43 @@ def test_nan_from_the_environment_ends_a_rollout_before_anything_is_trained(grou
         ours.learn(1)
     assert all(torch.equal(value, weights[name]) for name, value in ours.alg.student.state_dict().items())
     assert len(ours.alg.history) == 0
+
+
+def test_an_infinite_reward_spoils_no_episode_but_its_own(tmp_path):
+    _, ours = runner_pair(tmp_path)
+    logger = ours.logger
+    logger.writer = object()
+    rewards, dones = torch.ones(6, 6), torch.zeros(6, 6)
+    rewards[1, 0], dones[2, 0], dones[4, 0], dones[4, 1] = -torch.inf, 1, 1, 1
+    logger.process_rollout(rewards, dones)
+    assert list(logger.rewbuffer) == [-torch.inf, 2.0, 5.0]
+    assert logger.cur_reward_sum.tolist() == [1.0, 1.0, 6.0, 6.0, 6.0, 6.0]
+
+
+def test_an_interrupted_rollout_leaves_statistics_that_fit_the_environment(tmp_path):
+    class Interrupting(ToyEnv):
+        def step(self, actions):
+            if len(self.actions) == 17:
+                raise KeyboardInterrupt
+            return super().step(actions)
+
+    _, ours = runner_pair(tmp_path, steps=30, phase1_iterations=0)
+    ours.env = Interrupting()
+    ours.logger.writer = object()
+    collector = Collector(ours.env, ours.alg, ours.logger, "cpu", True)
+    assert collector._can_defer()
+    with pytest.raises(KeyboardInterrupt):
+        collector.collect(ours.env.get_observations())
+    assert ours.logger.cur_episode_length.tolist() == ours.env.episode_length_buf.tolist() == [5] * 6
+    assert list(ours.logger.lenbuffer) == [12] * 6
+
+
+def test_a_done_clears_a_hidden_state_that_is_not_a_number():
+    obs = ToyEnv().get_observations()
+    model = RNNModel(obs, {"actor": ["student"]}, "actor", 2, [8], "elu", True, dict(GAUSSIAN), **SIZES)
+    frozen = FrozenGru(model)
+    frozen(obs)
+    model.get_hidden_state()[0, 2] = torch.nan
+    frozen.reset(torch.tensor([0, 0, 1, 0, 0, 0]))
+    assert (model.get_hidden_state()[0, 2] == 0).all()
+    assert (model.get_hidden_state()[0, 1] != 0).all()

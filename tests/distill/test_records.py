@@ -31,3 +31,10 @@ def test_fields_of_every_dtype_and_shape_come_back_and_do_not_touch_each_other(f
         assert torch.equal(values, example[name])
     used = sum(values[0].nbytes for values in example.values())
     assert used <= record.num_bytes < used + 8
+
+
+def test_the_order_of_fields_does_not_change_where_they_lie():
+    fields = {"a": torch.zeros(1, 2), "b": torch.zeros(1, 3), "c": torch.zeros(1, dtype=torch.uint8)}
+    forth, back = RecordFormat(fields), RecordFormat(dict(reversed(fields.items())))
+    rows = torch.arange(forth.words)[None]
+    assert all(torch.equal(values, back.views(rows)[name]) for name, values in forth.views(rows).items())
