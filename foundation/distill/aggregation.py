@@ -121,16 +121,20 @@ class Aggregation:
 
     def mini_batches(self) -> Iterator[TensorDict]:
         """Yield the mini-batches of one iteration; none while nothing is stored."""
-        options, stored = self.options, len(self.buffer)
-        if stored == 0:
+        options, size = self.options, self.mini_batch_rows()
+        if len(self.buffer) == 0:
             return iter(())
-        size = max(1, (options.mini_batch_size or DEFAULT_MINI_BATCH_SIZE) // self.layout.transitions_per_row)
-        if options.num_mini_batches is not None:
-            size = -(-stored // options.num_mini_batches)
         count = options.num_learning_epochs * self.buffer.num_mini_batches(size)
         if options.max_updates_per_iteration is not None:
             count = min(count, options.max_updates_per_iteration)
         return self.buffer.mini_batches(size, count)
+
+    def mini_batch_rows(self) -> int:
+        """Return the number of rows in a mini-batch."""
+        if self.options.num_mini_batches is not None:
+            return -(-len(self.buffer) // self.options.num_mini_batches)
+        transitions = self.options.mini_batch_size or DEFAULT_MINI_BATCH_SIZE
+        return max(1, transitions // self.layout.transitions_per_row)
 
     def losses(self, batch: TensorDict) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the loss of every transition of a mini-batch, (B,) or (B, W), and which count, None if all do."""

@@ -24,6 +24,7 @@ from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver
 from foundation.distill.teachers import TeacherEnsemble, load_teacher, load_teachers, teachers_in
+from foundation.distill.threads import threads_for
 
 _STATE_VERSION = 1
 
@@ -223,9 +224,11 @@ class DaggerDistillation(Distillation):
         # Neither a compiled student nor lower precision can do without autograd.
         plain = self.student is self._raw_student and not getattr(self, "use_mixed_precision", False)
         backprop = self.aggregation.backprop() if plain else None
-        losses = [
-            self._gradient_step(self.aggregation, batch, backprop) for batch in self.aggregation.mini_batches()
-        ]
+        transitions = self.aggregation.mini_batch_rows() * self.aggregation.layout.transitions_per_row
+        with threads_for(transitions, self.device):
+            losses = [
+                self._gradient_step(self.aggregation, batch, backprop) for batch in self.aggregation.mini_batches()
+            ]
         self.num_updates += 1
         self.storage.clear()
         if not losses:
