@@ -13,7 +13,6 @@ from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.long_run import HookedLogger
 from foundation.distill.schedule import STUDENT_PHASE
-from foundation.distill.threads import threads_for
 
 
 class Collector:
@@ -45,7 +44,7 @@ class Collector:
         Raises:
             ValueError: If there is NaN in what the environment returned.
         """
-        with torch.inference_mode(), threads_for(self._env.num_envs, self._device):
+        with torch.inference_mode():
             return self._collect_deferred(obs) if self._can_defer() else self._collect_step_by_step(obs)
 
     def _can_defer(self) -> bool:
