@@ -89,7 +89,7 @@ class AggregatedBuffer:
         if isinstance(index, slice):
             index = slice(*index.indices(self._size))
         rows = self.storage.read(index)
-        size = torch.Size([len(next(iter(rows.values())))])
+        size = next(iter(rows.values())).shape[:1]
         # The public constructor checks what is known to be right, which takes as long as the reading.
         return TensorDict._new_unsafe(rows, batch_size=size, device=self.device)  # pyright: ignore
 
@@ -99,7 +99,7 @@ class AggregatedBuffer:
 
     def _trained_in(self, slots: Index) -> int:
         trained = self.storage.fields.get("trained")
-        return 0 if trained is None else int(trained[slots].sum())
+        return 0 if trained is None else int(torch.count_nonzero(trained[slots]))
 
     def capacity_for(self, size: int) -> int:
         """Return the capacity that the buffer has once it has been asked to hold ``size`` rows."""
@@ -122,17 +122,18 @@ class AggregatedBuffer:
             raise ValueError(f"max_buffer_size must be at least one rollout ({count}), got {self.max_size}")
         self.sampler.begin_append()
         self._grow(self.capacity_for(self._size + count))
-        phases = self._phases(rows)
+        given, phases = tensors_of(rows), self._phases(rows)
+        fields = {name: given[name] for name in self.storage.fields}
         fill = min(count, self.capacity - self._size)
         if fill:
-            self._write(rows, slice(0, fill), slice(self._size, self._size + fill))
+            first = {name: values[:fill] for name, values in fields.items()}
+            self._write(first, slice(self._size, self._size + fill))
             self.eviction.fill(self._size, phases[:fill])
             self._size += fill
         if fill < count:
-            rest = rows[fill:]
             for source, slots in self.eviction.replace(phases[fill:], self._size):
                 self._num_trained -= self._trained_in(slots)
-                self._write(rest, source, slots)
+                self._write({name: values[fill:][source] for name, values in fields.items()}, slots)
 
     def num_mini_batches(self, mini_batch_size: int) -> int:
         """Return how many mini-batches hold as many rows as are stored."""
@@ -207,9 +208,9 @@ class AggregatedBuffer:
         self._num_trained = self._trained_in(slice(0, size))
 
     def _phases(self, rows: TensorDict) -> torch.Tensor:
-        """Return each row's phase; a window has that of its first trained step."""
+        """Return each row's phase where eviction reads it; a window has that of its first trained step."""
         fields, device = tensors_of(rows), self.sampler.device
-        if "phase" not in fields:
+        if "phase" not in fields or not self.eviction.reads_phases:
             return torch.zeros(len(rows), dtype=torch.uint8, device=device)
         phases = fields["phase"]
         if phases.ndim > 1:
@@ -217,11 +218,10 @@ class AggregatedBuffer:
             phases = phases.gather(1, first)[:, 0]
         return phases.to(device)
 
-    def _write(self, rows: TensorDict, source: Index, slots: Index) -> None:
-        fields = {name: rows[name][source] for name in self.storage.fields}
+    def _write(self, fields: Mapping[str, torch.Tensor], slots: Index) -> None:
         self.storage.write(slots, fields)
         if "trained" in fields:
-            self._num_trained += int(fields["trained"].sum())
+            self._num_trained += int(torch.count_nonzero(fields["trained"]))
         self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:

@@ -18,6 +18,8 @@ class Eviction(Protocol):
 
     bytes_per_row: int
     """Memory of its bookkeeping [bytes per row]."""
+    reads_phases: bool
+    """Whether a choice depends on the rows' phases; if not, whatever phases are told."""
 
     def fill(self, first: int, phases: torch.Tensor) -> None:
         """Take note of rows that were written into free slots, from slot ``first`` on."""
@@ -48,6 +50,7 @@ class Fifo:
     """The oldest row gives way: a ring."""
 
     bytes_per_row = 0
+    reads_phases = False
 
     def __init__(self) -> None:
         """Begin with the oldest row in slot 0."""
@@ -83,6 +86,7 @@ class Reservoir:
     """
 
     bytes_per_row = 0
+    reads_phases = False
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
@@ -118,6 +122,7 @@ class Balanced:
     """The oldest row gives way, of the other phase while that has more than its floor, else of the same phase."""
 
     bytes_per_row = 2 * 8
+    reads_phases = True
 
     def __init__(self, max_rows: int, floor: float, device: torch.device) -> None:
         """Begin with empty queues.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 _WORD = torch.int64
@@ -20,18 +21,29 @@ class RecordFormat:
             example: Tensors of shape (B, …) that give the fields' shapes and dtypes.
         """
         self.fields: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
-        self._places: list[tuple[str, torch.dtype, int | slice, tuple[int, ...]]] = []
+        self._places: list[tuple[str, torch.dtype, tuple[int, ...], tuple[int, ...], int]] = []
+        offsets: list[int] = []
         end = 0
         for name in sorted(example, key=lambda name: (-example[name].element_size(), name)):
             values = example[name]
             shape = tuple(values.shape[1:])
             self.fields[name] = values.dtype, shape
-            first = end // values.element_size()
-            place = slice(first, first + math.prod(shape)) if shape else first
-            self._places.append((name, values.dtype, place, shape))
+            inner = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+            self._places.append((name, values.dtype, shape, inner, end // values.element_size()))
+            offsets.append(end)
             end += math.prod(shape) * values.element_size()
         self._dtypes = {dtype for dtype, _ in self.fields.values()}
         self.words = -(-end // _WORD.itemsize)
+        sizes = [after - first for first, after in zip(offsets, [*offsets[1:], end], strict=True)]
+        self.structure = np.dtype(
+            {
+                "names": [place[0] for place in self._places],
+                "formats": [f"V{size}" for size in sizes],
+                "offsets": offsets,
+                "itemsize": self.num_bytes,
+            }
+        )
+        """A record for NumPy, each field as so many bytes."""
 
     @property
     def num_bytes(self) -> int:
@@ -45,12 +57,30 @@ class RecordFormat:
 
     def views(self, records: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the fields of records (B, words), each (B, …), sharing their memory."""
-        typed = {dtype: records.view(dtype) for dtype in self._dtypes}
-        out = {}
-        for name, dtype, place, shape in self._places:
-            flat = typed[dtype][:, place]
-            out[name] = flat if len(shape) < 2 else flat.unflatten(1, shape)
+        count, out = records.shape[0], {}
+        typed = {}
+        for dtype in self._dtypes:
+            values = records.view(dtype)
+            typed[dtype] = values, values.stride(0), values.storage_offset()
+        for name, dtype, shape, inner, first in self._places:
+            values, stride, offset = typed[dtype]
+            # One call instead of a slice and a change of shape: a mini-batch has many fields.
+            out[name] = values.as_strided((count, *shape), (stride, *inner), offset + first)
         return out
+
+    def structured(self, records: torch.Tensor) -> np.ndarray:
+        """Return records (B, words) in host memory as an array (B,) of :attr:`structure`, sharing their memory."""
+        return records.numpy().view(self.structure)[:, 0]
+
+    def as_bytes(self, name: str, values: torch.Tensor) -> np.ndarray:
+        """Return one field's values (B, ...) as they stand in :meth:`structured`, (B,)."""
+        dtype, shape = self.fields[name]
+        if values.dtype != dtype or values.device.type != "cpu":
+            values = values.to("cpu", dtype)
+        size = math.prod(shape)
+        # A contiguous tensor of one number may have any stride; torch wants 1 to see its bytes.
+        flat = values.detach().contiguous().as_strided((values.shape[0], size), (size, 1))
+        return flat.view(torch.uint8).numpy().view(self.structure[name])[:, 0]
 
     def description(self) -> dict[str, str]:
         """Return the fields as text, to compare the formats of two histories."""
