@@ -9,7 +9,7 @@ DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60 \
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 
 .PRECIOUS: .venv-rsl-rl/%/.installed
-.PHONY: demo test test-slow test-rsl-rl check format bench teacher install
+.PHONY: demo test test-slow test-faults test-rsl-rl check format bench teacher install
 
 install: $(INSTALLED)
 
@@ -27,16 +27,20 @@ demo: $(INSTALLED)
 	@echo "Results: logs/rsl_rl/demo"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not faults"
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# Faults injected by the hundred, and a hundred thousand cases of broken input.
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults --durations=0 tests/faults
 
 # The plug-in's tests on both ends of the supported versions of rsl_rl, in two small environments.
 test-rsl-rl: $(RSL_RL_VERSIONS:%=test-rsl-rl-%)
 
 test-rsl-rl-%: .venv-rsl-rl/%/.installed
-	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow" tests/distill
+	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow and not faults" tests/distill
 
 # Only rsl_rl differs: everything else comes from the main environment.
 .venv-rsl-rl/%/.installed: $(INSTALLED)

@@ -16,15 +16,18 @@ from foundation.distill.cfg import (
     RslRlPpoAlgorithmCfg,
 )
 from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.finite import NonFiniteError, replay
 from foundation.distill.options import DaggerOptions
 from foundation.distill.runner import DaggerRunner, PpoRunner
 from foundation.distill.schedule import TeacherSchedule
+from foundation.distill.signals import TrainingStopped
 
 __all__ = [
     "AggregatedBuffer",
     "DaggerDistillation",
     "DaggerOptions",
     "DaggerRunner",
+    "NonFiniteError",
     "PpoRunner",
     "RslRlDistillationAlgorithmCfg",
     "RslRlDistillationRunnerCfg",
@@ -32,4 +35,6 @@ __all__ = [
     "RslRlOnPolicyRunnerCfg",
     "RslRlPpoAlgorithmCfg",
     "TeacherSchedule",
+    "TrainingStopped",
+    "replay",
 ]

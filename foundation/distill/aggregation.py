@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from foundation.distill.buffer import INITIAL_CAPACITY, AggregatedBuffer, row_by
 from foundation.distill.checkpoint import moved
 from foundation.distill.eviction import DEFAULT_PHASE_FLOOR
 from foundation.distill.filters import EpisodeFilter
+from foundation.distill.finite import finite_rows
 from foundation.distill.losses import ImitationLoss, LatentMatching
 from foundation.distill.memory import HistorySize, check_fits
 from foundation.distill.observations import groups_of, tensors_of
@@ -94,8 +95,16 @@ class Aggregation:
         if self.filter is not None:
             self.filter.observe(self._storage.step, rewards, dones, extras)
 
-    def aggregate(self, phases: torch.Tensor) -> None:
-        """Append the storage's rollout, of which ``phases`` (T, N) says who drove."""
+    def aggregate(self, phases: torch.Tensor, finite_only: bool = False) -> int:
+        """Append the storage's rollout.
+
+        Args:
+            phases: Who drove, (T, N).
+            finite_only: Whether to leave out rows that hold NaN or infinity.
+
+        Returns:
+            The number of rows left out.
+        """
         rollout = self._rollout(phases)
         if self.filter is not None:
             self.filter.mark(rollout)
@@ -111,13 +120,17 @@ class Aggregation:
                 )
         if TRAINED in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
             rows = rows[per_step(rows[TRAINED]).any(1)]
+        before = len(rows)
+        if finite_only:
+            rows = rows[finite_rows(tensors_of(rows))]
         if len(rows) == 0:
-            return
+            return before
         # A filter may release more than one rollout at once.
         for part in rows.split(self.buffer.max_size):
             self.buffer.append(part)
         # Running statistics over every rollout are the statistics of all data ever aggregated.
         self._student.update_normalization(self._trained_obs(rows))
+        return before - len(rows)
 
     def mini_batches(self) -> Iterator[TensorDict]:
         """Yield the mini-batches of one iteration; none while nothing is stored."""
@@ -210,18 +223,28 @@ class Aggregation:
             labels |= self.loss.labels(shape.numel(), self._select)
         return {name: value.view(*shape, -1) for name, value in labels.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the history, and what the next rollout's rows need of earlier ones."""
+    def state_dict(self, with_rows: bool = True) -> dict[str, Any]:
+        """Return the history, with or without its rows, and what the next rollout's rows need of earlier ones."""
         # The rollout so far is lost, so what comes next does not follow what is remembered.
         whole = self._storage.step == 0
         return {
-            "history": self.buffer.state_dict(),
+            "history": self.buffer.state_dict(with_rows),
             "layout": self.layout.state_dict() if whole else None,
             "filter": None if self.filter is None else self.filter.state_dict() if whole else {"waiting": []},
         }
 
-    def load_state_dict(self, state: dict[str, Any], continues: bool) -> None:
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        continues: bool,
+        parts: Iterable[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> None:
         """Restore the history and, if the environment goes on where it was, the rest.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+            continues: Whether the environment goes on.
+            parts: The rows of a state without rows; see :meth:`AggregatedBuffer.load_state_dict`.
 
         Raises:
             ValueError: If the saved history does not fit.
@@ -236,7 +259,7 @@ class Aggregation:
         if (state["filter"] is None) != (self.filter is None):
             had = "without" if self.filter else "with"
             raise ValueError(f"the saved history was kept {had} an episode_filter; keep it so")
-        self.buffer.load_state_dict(state["history"])
+        self.buffer.load_state_dict(state["history"], parts)
         if continues and state["layout"] is not None:
             self.layout.load_state_dict(moved(state["layout"], self.device))
         if continues and self.filter is not None and state["filter"] is not None:
@@ -307,6 +330,7 @@ class Aggregation:
             kept_on=home,
             folder=folder,
             initial_capacity=-(-INITIAL_CAPACITY // each),
+            say=say,
         )
         say(f"Initialized aggregated buffer with capacity: {buffer.capacity * each} transitions")
         say(f"Maximum buffer size: {options.max_buffer_size} transitions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from foundation.distill.eviction import EVICTIONS, Fifo, make_eviction
 from foundation.distill.observations import tensors_of
 from foundation.distill.records import RecordFormat
 from foundation.distill.sampling import SAMPLERS, make_sampler
-from foundation.distill.storage import Index, MappedStorage, RowStorage
+from foundation.distill.storage import CHANGED_BYTES, Index, MappedStorage, RowStorage
 
 INITIAL_CAPACITY = 100_000
 """Transitions that a new history has room for."""
@@ -42,6 +42,7 @@ class AggregatedBuffer:
         kept_on: torch.device | str | None = None,
         folder: Path | None = None,
         initial_capacity: int = INITIAL_CAPACITY,
+        say: Callable[[str], None] = print,
     ) -> None:
         """Allocate the initial capacity, or the maximum if that is less.
 
@@ -57,9 +58,11 @@ class AggregatedBuffer:
             kept_on: Device that rows are kept on; None keeps them on ``device``.
             folder: Folder for files that hold the rows instead of memory.
             initial_capacity: Rows that the new buffer has room for.
+            say: Prints one line.
 
         Raises:
             ValueError: If ``max_size`` is not positive.
+            MemoryError: If there is no room for the initial capacity.
         """
         if max_size < 1:
             raise ValueError(f"max_buffer_size must be at least 1, got {max_size}")
@@ -74,6 +77,7 @@ class AggregatedBuffer:
         self.eviction = make_eviction(eviction, max_size, phase_floor, home)
         self.sampler = make_sampler(sampling, max_size, home, recency_half_life, priority_exponent)
         self._initial_capacity = initial_capacity
+        self._say = say
         self._kinds = {"sampling": sampling, "eviction": eviction}
         self.capacity = 0
         self._size = 0
@@ -118,10 +122,10 @@ class AggregatedBuffer:
             ValueError: If the batch alone exceeds the maximum size.
         """
         count = rows.batch_size[0]
+        self._grow(self.capacity_for(self._size + count))
         if count > self.max_size:
             raise ValueError(f"max_buffer_size must be at least one rollout ({count}), got {self.max_size}")
         self.sampler.begin_append()
-        self._grow(self.capacity_for(self._size + count))
         given, phases = tensors_of(rows), self._phases(rows)
         fields = {name: given[name] for name in self.storage.fields}
         fill = min(count, self.capacity - self._size)
@@ -162,20 +166,27 @@ class AggregatedBuffer:
         """Overwrite some fields of the rows in some slots, as when another teacher labels them."""
         self.storage.write(slots.to(self.storage.kept_on), fields)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the stored rows, in slots' order, and what the next draw and eviction read, in host memory."""
+    def state_dict(self, with_rows: bool = True) -> dict[str, Any]:
+        """Return what the next draw and eviction read, in host memory, and, if wanted, the stored rows."""
         return {
             "size": self._size,
             "capacity": self.capacity,
             "max_size": self.max_size,
             "kinds": self._kinds,
-            "data": self.storage.state(self._size),
+            "fields": self.storage.record.description(),
+            "rows": self.storage.records(slice(0, self._size)) if with_rows else None,
             "sampler": self.sampler.state_dict(self._size),
             "eviction": self.eviction.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(
+        self, state: dict[str, Any], parts: Iterable[tuple[torch.Tensor, torch.Tensor]] | None = None
+    ) -> None:
         """Replace the contents by a saved state.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+            parts: Slots (B,) and records (B, words) of a state without rows, later ones replacing earlier ones.
 
         Raises:
             ValueError: If the state has other fields, or does not fit this buffer's size.
@@ -200,8 +211,14 @@ class AggregatedBuffer:
             )
         # A full ring that may go on growing is unrolled, oldest first.
         unroll = state["eviction"].get("oldest", 0) if continues else 0
+        self.storage.check_fields(state["fields"])
         self._grow(capacity)
-        self.storage.load_state(state["data"], size, unroll)
+        if self.capacity < size:
+            raise ValueError(f"there is no memory for the saved history of {size} rows")
+        if state["rows"] is not None:
+            parts = [(torch.arange(size), state["rows"])]
+        for slots, records in parts or ():
+            self.storage.write_records((slots - unroll) % max(size, 1), records)
         self.sampler.load_state_dict(state["sampler"], size, unroll)
         self.eviction.load_state_dict({"oldest": 0} if continues else state["eviction"])
         self._size = size
@@ -225,11 +242,23 @@ class AggregatedBuffer:
         self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:
-        if capacity > self.capacity:
+        if capacity <= self.capacity:
+            return
+        try:
             self.storage.reserve(capacity, self._size)
-            self.capacity = capacity
+        except MemoryError as error:
+            if self.capacity == 0:
+                raise
+            self.max_size = self.capacity
+            self._say(
+                f"No room for a history of {capacity} rows ({error}): it keeps to {self.capacity}, and drops rows "
+                "from now on"
+            )
+            return
+        self.capacity = capacity
 
 
 def row_bytes(fields: Mapping[str, torch.Tensor], eviction: str = "fifo", sampling: str = "passes") -> int:
     """Return the memory of one row with tensors like ``fields`` and of its bookkeeping [bytes]."""
-    return RecordFormat(fields).num_bytes + SAMPLERS[sampling].note_bytes() + EVICTIONS[eviction].bytes_per_row
+    bookkeeping = SAMPLERS[sampling].note_bytes() + EVICTIONS[eviction].bytes_per_row + CHANGED_BYTES
+    return RecordFormat(fields).num_bytes + bookkeeping

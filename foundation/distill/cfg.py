@@ -125,16 +125,20 @@ class _RunnerCfg:
     """Iterations of a run; a continued run adds as many again."""
     save_interval: int = 50
     """Iterations between checkpoints."""
+    keep_last: int = 3
+    """Newest checkpoints that keep all that continuing the run needs."""
+    keep_every: int = 1
+    """Of older ones, the weights are kept where this divides the iteration; 1 keeps all, as rsl_rl does."""
     logger: str = "tensorboard"
     """``tensorboard`` or ``wandb``."""
     wandb_project: str = "Foundation"
     """Project of the W&B logger."""
     check_for_nan: bool = True
-    """Whether to stop on NaN from the environment."""
+    """Whether to look for NaN and infinity in what the environment and the teacher return."""
 
     def __post_init__(self) -> None:
         """Check that a run does something."""
-        for name in ("max_iterations", "num_steps_per_env", "save_interval"):
+        for name in ("max_iterations", "num_steps_per_env", "save_interval", "keep_last", "keep_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 

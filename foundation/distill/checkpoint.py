@@ -1,8 +1,13 @@
-"""Checkpoints: written whole or not at all, loaded without running code from the file."""
+"""Checkpoint files: written whole or not at all, loaded without running code from the file."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import pickle
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +23,118 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names the file, the reason and the way out."""
 
 
-def atomic_save(state: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint so that a crash leaves the old file or the new one, never half of either."""
+@dataclass(frozen=True)
+class FileDigest:
+    """What tells whether a file is still the one that was written."""
+
+    size: int
+    """Length [bytes]."""
+    sha256: str
+    """SHA-256 of the contents, hexadecimal."""
+
+    @staticmethod
+    def of(contents: bytes | memoryview) -> FileDigest:
+        """Return the digest of a file's contents."""
+        return FileDigest(len(contents), hashlib.sha256(contents).hexdigest())
+
+    def difference(self, path: Path) -> str | None:
+        """Return what is wrong with a file, in words; None if nothing is."""
+        if not path.is_file():
+            return f"{path.name} is missing"
+        size = path.stat().st_size
+        if size != self.size:
+            return f"{path.name} has {size} bytes instead of {self.size}"
+        if FileDigest.of(path.read_bytes()) != self:
+            return f"{path.name} has another checksum than when it was written"
+        return None
+
+
+def atomic_save(state: dict[str, Any], path: str | Path) -> FileDigest:
+    """Write a checkpoint so that a crash leaves the old file or the new one, never half of either.
+
+    Raises:
+        OSError: If it cannot be written; the old file, if there is one, is as it was.
+    """
+    # Serialised before it is written, so that whatever the disk has to say arrives as it is.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return atomic_write(buffer.getbuffer(), path)
+
+
+def atomic_write(contents: bytes | memoryview, path: str | Path) -> FileDigest:
+    """Write a file in the same way."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            file.write(contents)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+    return FileDigest.of(contents)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power failure, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> dict[str, Any]:
     """Return a checkpoint's contents: tensors and plain Python values only.
 
+    A file that a manifest beside it describes is compared with that before anything of it is read.
+
     Raises:
         CheckpointError: If the file is missing, damaged, or would run code when loaded.
     """
+    from foundation.distill.manifest import digest_beside
+
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; give the path of a .pt file")
+    digest = digest_beside(path)
+    if digest is not None and (wrong := digest.difference(path)) is not None:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged: {wrong}; use an older one, as --resume does by itself"
+        )
     try:
         state = torch.load(path, weights_only=True, map_location=map_location)
-    except Exception as error:  # a damaged file can raise anything
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted is None:
+            raise _damaged(path) from error
         raise CheckpointError(
-            f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values"
+            f"checkpoint {path} is refused: loading it would call {wanted[1]}, and only tensors and plain values "
+            "are ever loaded"
         ) from error
+    except Exception as error:  # a damaged file can raise anything
+        raise _damaged(path) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}, expected a dictionary")
     return state
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values")
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is one that :func:`load_checkpoint` would load."""
+    if isinstance(value, dict):
+        return type(value) is dict and all(is_plain(key) and is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value) in (list, tuple) and all(map(is_plain, value))
+    return value is None or type(value) in (torch.Tensor, bool, int, float, str)
 
 
 def checkpoint_kind(state: dict[str, Any], path: str | Path) -> str:
@@ -78,19 +163,56 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what:
         strict: Whether missing and unexpected entries are errors.
 
     Raises:
-        CheckpointError: If the shapes differ; the message gives the layers' sizes on both sides.
+        CheckpointError: If they do not fit; the message names the layer, both shapes and the likely cause.
     """
+    check_weights(model, weights, what)
     try:
         model.load_state_dict(weights, strict=strict)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{what} does not fit the configured model: the file has layers {_layer_shapes(weights)}, the model "
-            f"{_layer_shapes(model.state_dict())}; set its hidden_dims and obs_normalization to the file's"
+            f"{what} does not fit the configured model: {' '.join(str(error).split())}"
         ) from error
 
 
-def _layer_shapes(weights: dict[str, torch.Tensor]) -> str:
-    return ", ".join("x".join(map(str, value.shape)) for name, value in weights.items() if name.endswith("weight"))
+def check_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
+    """Check that weights have the shapes of a model's.
+
+    Raises:
+        CheckpointError: If one has not; the message names the layer, both shapes and the likely cause.
+    """
+    own = model.state_dict()
+    differing = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, torch.Tensor) and name in own and value.shape != own[name].shape
+    ]
+    if not differing:
+        if (set(weights) ^ set(own)) and any(name.endswith("weight") for name in set(weights) ^ set(own)):
+            theirs, ours = (_names(a, b) for a, b in ((weights, own), (own, weights)))
+            raise CheckpointError(
+                f"{what} does not fit the configured model: only the file has {theirs}, only the model {ours}; "
+                "probably another kind of network: set class_name, the number of layers in hidden_dims and "
+                "obs_normalization to the file's"
+            )
+        return
+    # Layers say more than the normaliser's statistics.
+    name = min(differing, key=lambda name: not name.endswith(("weight", "weight_ih_l0")))
+    theirs, ours = list(weights[name].shape), list(own[name].shape)
+    if theirs[:-1] == ours[:-1]:
+        cause = (
+            "its inputs differ, probably another observation group or other observations: set obs_groups and the "
+            "environment to those of the file's run, or the size of the layer before"
+        )
+    else:
+        cause = "probably another network size: set hidden_dims, or rnn_hidden_dim, to the file's"
+    raise CheckpointError(
+        f"{what} does not fit the configured model: layer {name} has shape {theirs} in the file and {ours} in the "
+        f"model; {cause}"
+    )
+
+
+def _names(some: dict[str, Any], others: dict[str, Any]) -> str:
+    return ", ".join(sorted(set(some) - set(others))) or "nothing"
 
 
 def moved(state: Any, device: torch.device | str) -> Any:

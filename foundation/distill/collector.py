@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import check_nan
 from tensordict import TensorDict
 
 from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.long_run import HookedLogger
+from foundation.distill.finite import all_finite, step_error
+from foundation.distill.observations import tensors_of
+from foundation.distill.run_logger import HookedLogger
 from foundation.distill.schedule import STUDENT_PHASE
 
 
@@ -19,7 +20,7 @@ class Collector:
     """Fills the algorithm's storage with one rollout.
 
     A policy that does not drive is asked once for the whole rollout when that is over, instead of in every step,
-    and NaN and ended episodes are looked for then. What is stored is what rsl_rl's loop stores, up to rounding.
+    and ended episodes are looked for then. What is stored is what rsl_rl's loop stores, up to rounding.
     """
 
     def __init__(
@@ -32,19 +33,22 @@ class Collector:
             alg: The algorithm, whose storage is filled.
             logger: Told of rewards, ended episodes and the environment's metrics.
             device: Device of the algorithm.
-            check_for_nan: Whether NaN from the environment is an error.
+            check_for_nan: Whether NaN and infinity from the environment are looked for in every step, where the
+                algorithm does not look for them in the whole rollout.
         """
         self._env, self._alg, self._logger = env, alg, logger
         self._device = device
-        self._check_for_nan = check_for_nan
+        self._check_steps = check_for_nan and alg.aggregation is None
 
     def collect(self, obs: TensorDict) -> TensorDict:
         """Run the environment for one rollout from observations (N, ...), and return the last ones.
 
         Raises:
-            ValueError: If there is NaN in what the environment returned.
+            NonFiniteError: If a step returned NaN or infinity.
         """
         with torch.inference_mode():
+            if hasattr(self._env, "state_dict") and hasattr(self._env, "load_state_dict"):
+                self._alg.env_state = self._env.state_dict()  # pyright: ignore
             return self._collect_deferred(obs) if self._can_defer() else self._collect_step_by_step(obs)
 
     def _can_defer(self) -> bool:
@@ -63,8 +67,8 @@ class Collector:
         for _ in range(alg.storage.num_transitions_per_env):
             actions = alg.act(obs)
             obs, rewards, dones, extras = env.step(actions.to(env.device))
-            if self._check_for_nan:
-                check_nan(obs, rewards, dones)
+            if self._check_steps:
+                self._check_step(obs, rewards)
             obs, rewards, dones = obs.to(self._device), rewards.to(self._device), dones.to(self._device)
             alg.process_env_step(obs, rewards, dones, extras)
             logger.process_env_step(rewards, dones, extras)
@@ -109,20 +113,24 @@ class Collector:
             assert student is not None
             student.over(storage.observations, storage.actions)
             storage.actions.copy_(student.with_noise(storage.actions))
-        self._finish(obs, phase, student)
+        self._finish(phase, student)
         return obs
+
+    def _check_step(self, obs: TensorDict, rewards: torch.Tensor) -> None:
+        fields = {f"observations/{name}": values for name, values in tensors_of(obs).items()} | {
+            "rewards": rewards
+        }
+        if not all_finite(fields):
+            raise step_error(fields, self._alg.storage.step)
 
     def _student_actions(self, student: FrozenMlp | None, obs: TensorDict) -> torch.Tensor:
         if student is not None:
             return student.sample(obs)
         return self._alg.student(obs, stochastic_output=True)
 
-    def _finish(self, obs: TensorDict, phase: int, student: FrozenMlp | None) -> None:
+    def _finish(self, phase: int, student: FrozenMlp | None) -> None:
         alg, storage = self._alg, self._alg.storage
-        rewards, dones = storage.rewards[..., 0], storage.dones[..., 0]
-        if self._check_for_nan:
-            check_nan(storage.observations, rewards, dones)
-            check_nan(obs, rewards[-1], dones[-1])
+        dones = storage.dones[..., 0]
         distribution = alg._raw_student.distribution
         if student is not None and distribution is not None:
             # The runner logs the spread of the model's newest actions.

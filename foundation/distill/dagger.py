@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,17 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import AggregatedBuffer
-from foundation.distill.checkpoint import CheckpointError, moved
+from foundation.distill.checkpoint import CheckpointError, check_weights, moved
+from foundation.distill.finite import (
+    NonFiniteError,
+    all_finite,
+    fields_of,
+    finite_rows,
+    forget_non_finite,
+    listed,
+    loss_error,
+    rollout_error,
+)
 from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
 from foundation.distill.losses import elementwise, weights_per_action
@@ -105,6 +116,11 @@ class DaggerDistillation(Distillation):
         self.buffer_size = 0
         self.aggregation: Aggregation | None = None
         self._leftover: LeftoverSteps | None = None
+        self.checks_rollouts = True
+        """Whether to look for NaN and infinity in rollouts."""
+        self.env_state: Any = None
+        """The environment's state before the rollout's first step, where whoever collects it keeps it here."""
+        self._met_non_finite = False
         if own.use_dagger:
             if "fused" in self.optimizer.defaults:
                 # The same step in one kernel instead of a dozen.
@@ -205,8 +221,11 @@ class DaggerDistillation(Distillation):
     def update(self) -> dict[str, float]:
         """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
         self._set_learning_rate()
+        # rsl_rl's own update counts its iteration at its beginning.
+        self._updating = self.iteration
         self.last_teacher_fraction = (self._phases == TEACHER_PHASE).float().mean().item()
         self._metrics["Distillation/teacher_fraction"].fill_(self.last_teacher_fraction)
+        self._check_rollout()
         if self.aggregation is None:
             # rsl_rl forgets what a recurrent teacher remembers.
             hidden = self.teacher.get_hidden_state()
@@ -217,7 +236,9 @@ class DaggerDistillation(Distillation):
                 self._leftover.loss(self.loss_fn).backward()
                 self._step()
             return losses
-        self.aggregation.aggregate(self._phases)
+        left_out = self.aggregation.aggregate(self._phases, finite_only=self._met_non_finite)
+        if left_out:
+            self._say(f"{left_out} rows with NaN or infinity are left out")
         self.buffer_size = self.aggregation.buffer.num_transitions()
         self._metrics["Distillation/buffer_size"].fill_(self.buffer_size)
         self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
@@ -226,15 +247,18 @@ class DaggerDistillation(Distillation):
         backprop = self.aggregation.backprop() if plain else None
         transitions = self.aggregation.mini_batch_rows() * self.aggregation.layout.transitions_per_row
         with threads_for(transitions, self.device):
-            losses = [
+            steps = [
                 self._gradient_step(self.aggregation, batch, backprop) for batch in self.aggregation.mini_batches()
             ]
         self.num_updates += 1
         self.storage.clear()
+        losses = [loss for loss in steps if loss is not None]
+        if len(losses) < len(steps):
+            self._say(f"{len(steps) - len(losses)} mini-batches with a loss of NaN or infinity are left out")
         if not losses:
-            self._say(
-                f"No gradient step: episode_filter={self.options.episode_filter} has let no transition through yet"
-            )
+            if not steps:
+                reason = f"episode_filter={self.options.episode_filter} has let no transition through yet"
+                self._say("No gradient step: " + ("every row is left out" if left_out else reason))
             return {"behavior": math.nan}
         return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
 
@@ -290,6 +314,10 @@ class DaggerDistillation(Distillation):
                 f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
                 f"list of {count}"
             )
+        for name, model in (("student", self._raw_student), ("teacher", self._raw_teacher)):
+            weights = loaded_dict.get(f"{name}_state_dict")
+            if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
+                check_weights(model, weights, f"the checkpoint's {name}")
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
         except RuntimeError as error:
@@ -299,10 +327,14 @@ class DaggerDistillation(Distillation):
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
         return load_iteration
 
-    def training_state(self) -> dict[str, Any]:
-        """Return what the next iteration reads besides :meth:`save`: history, hidden states, who drives."""
+    def training_state(self, with_rows: bool = True) -> dict[str, Any]:
+        """Return what the next iteration reads besides :meth:`save`: history, hidden states, who drives.
+
+        Args:
+            with_rows: Whether the history's rows are wanted, too.
+        """
         return {
-            "aggregation": None if self.aggregation is None else self.aggregation.state_dict(),
+            "aggregation": None if self.aggregation is None else self.aggregation.state_dict(with_rows),
             "student_hidden": moved(self.student.get_hidden_state(), "cpu"),
             "teacher_hidden": moved(self.teacher.get_hidden_state(), "cpu"),
             "update_hidden": moved(self.last_hidden_states[0], "cpu"),
@@ -310,12 +342,18 @@ class DaggerDistillation(Distillation):
             "assignment": None if self._ensemble is None else self._ensemble.assignment,
         }
 
-    def load_training_state(self, state: dict[str, Any], continues: bool) -> None:
+    def load_training_state(
+        self,
+        state: dict[str, Any],
+        continues: bool,
+        parts: Iterable[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> None:
         """Restore what :meth:`training_state` returned.
 
         Args:
             state: The state.
             continues: Whether the environment goes on where it was; if not, hidden states begin anew.
+            parts: The rows of a history without rows; see :meth:`AggregatedBuffer.load_state_dict`.
 
         Raises:
             ValueError: If the saved history does not fit this one.
@@ -326,7 +364,7 @@ class DaggerDistillation(Distillation):
             if state["aggregation"] is None:
                 self._say("the run kept no history: the aggregated buffer starts empty")
             else:
-                self.aggregation.load_state_dict(state["aggregation"], continues)
+                self.aggregation.load_state_dict(state["aggregation"], continues, parts)
         if not continues:
             return
         self.student.reset(hidden_state=moved(state["student_hidden"], self.device))
@@ -354,6 +392,14 @@ class DaggerDistillation(Distillation):
 
     def _set_up_stock_update(self) -> None:
         own = self.options
+
+        def refuse_non_finite_gradients(optimizer: Any, *_: Any) -> None:
+            gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+            if not math.isfinite(nn.utils.get_total_norm(gradients).item()):
+                raise self._loss_error(None)
+
+        # rsl_rl's own update makes its steps by itself.
+        self.optimizer.register_step_pre_hook(refuse_non_finite_gradients)
         count = own.num_learning_epochs * self.storage.num_transitions_per_env % own.gradient_length
         # With both switches off nothing is different from rsl_rl.
         if count and own.use_two_stage_training:
@@ -368,6 +414,15 @@ class DaggerDistillation(Distillation):
             )
             unweighted = elementwise(own.loss_type)
             self.loss_fn = lambda actions, target: (unweighted(actions, target) * weights).mean()
+        unchecked = self.loss_fn
+
+        def checked(actions: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            loss = unchecked(actions, target)
+            if not math.isfinite(loss.item()):
+                raise self._loss_error(None)
+            return loss
+
+        self.loss_fn = checked
 
     def _assign_teachers(self, source: Any) -> None:
         """Read each environment's teacher, where observations or extras tell it."""
@@ -381,7 +436,8 @@ class DaggerDistillation(Distillation):
 
     def _gradient_step(
         self, aggregation: Aggregation, batch: TensorDict, backprop: MlpBackprop | None
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
+        """Train on a mini-batch and return its loss; None if it was left out."""
         if backprop is not None:
             losses, counts = aggregation.closed_form_losses(backprop, batch)
         else:
@@ -395,19 +451,54 @@ class DaggerDistillation(Distillation):
         if backprop is None:
             self.optimizer.zero_grad()
             loss.backward()
-        self._step()
+        if not self._step(batch):
+            return None
         aggregation.record_losses(batch, losses.detach(), counts)
         return loss.detach()
 
-    def _step(self) -> None:
-        """Change the weights by the gradients that the parameters hold."""
+    def _step(self, batch: TensorDict | None = None) -> bool:
+        """Change the weights by the gradients that the parameters hold; return whether these are finite.
+
+        Raises:
+            NonFiniteError: If they are not, and ``on_nan`` is ``raise``; the weights are as before.
+        """
         if self.is_multi_gpu:
             self.reduce_parameters()
+        # Asking the model for its parameters takes as long as clipping them.
+        parameters = self.optimizer.param_groups[0]["params"]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not math.isfinite(norm.item()):
+            if self.options.on_nan == "skip":
+                return False
+            raise self._loss_error(batch)
         if self.max_grad_norm:
-            # Asking the model for its parameters takes as long as clipping them.
-            parameters = self.optimizer.param_groups[0]["params"]
-            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
         self.optimizer.step()
+        return True
+
+    def _loss_error(self, batch: TensorDict | None) -> NonFiniteError:
+        weights = {"student_state_dict": self._raw_student.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return loss_error(self._updating, batch, weights)
+
+    def _check_rollout(self) -> None:
+        """Look for NaN and infinity before anything is made of a rollout.
+
+        Raises:
+            NonFiniteError: If there is one, and ``on_nan`` is ``raise``.
+        """
+        if not self.checks_rollouts or all_finite(fields := fields_of(self.storage)):
+            return
+        if self.options.on_nan == "raise":
+            states = {f"{name}_state_dict": state for name, state in self._policies_states().items()}
+            raise rollout_error(self.storage, self._phases, self.iteration, self.env_state, states)
+        self._met_non_finite = True
+        envs = (~finite_rows(fields, 2)).any(0).nonzero()[:, 0]
+        self._say(f"NaN or infinity in the rollout, environments {listed(envs)}")
+        for model in (self.student, self.teacher):
+            forget_non_finite(model.get_hidden_state())
+
+    def _policies_states(self) -> dict[str, Any]:
+        return {"student": self._raw_student.state_dict(), "teacher": self._raw_teacher.state_dict()}
 
     def _announce_switch(self) -> None:
         rule = "=" * 80

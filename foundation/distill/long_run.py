@@ -1,114 +1,43 @@
-"""rsl_rl's runners with what a long run needs: best model, exact resume, clean interruption, console lines."""
+"""rsl_rl's runners with what a long run needs: best model, exact resume, checkpoints that nothing can spoil."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
-from rsl_rl.utils.logger import Logger
 
-from foundation.distill.checkpoint import (
-    atomic_save,
-    load_checkpoint,
-)
+from foundation.distill.buffer import AggregatedBuffer
+from foundation.distill.checkpoint import CheckpointError, atomic_save, is_plain, load_checkpoint, moved
+from foundation.distill.finite import NonFiniteError
+from foundation.distill.manifest import BEST_MODEL, RESUME_FOLDER, Manifest, manifest_path, prune
+from foundation.distill.rng import rng_state, set_rng_state
+from foundation.distill.run_logger import HookedLogger
+from foundation.distill.segments import HistoryLog, saved_rows
+from foundation.distill.signals import StopRequest
 
-BEST_MODEL = "best_model.pt"
-"""The policy with the best mean reward; the name must not match rsl_rl's pattern for the latest checkpoint."""
-TRAINING_STATE = "training_state.pt"
-"""What a resumed run needs besides the newest model: history, environment, random state, statistics."""
-
-
-class HookedLogger(Logger):
-    """rsl_rl's logger with extra lines under each iteration's header, and a call after each iteration."""
-
-    def __init__(
-        self,
-        status: Callable[[int, int], str],
-        on_iteration: Callable[[int], None],
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Construct as rsl_rl does; ``status`` gives the lines, ``on_iteration`` is called with the iteration."""
-        super().__init__(*args, **kwargs)
-        self._status = status
-        self._on_iteration = on_iteration
-
-    def log(self, it: int, start_it: int, total_it: int, *args: Any, **kwargs: Any) -> None:
-        """Log an iteration; see rsl_rl."""
-        with contextlib.redirect_stdout(io.StringIO()) as captured:
-            super().log(it, start_it, total_it, *args, **kwargs)
-        header, separator, rest = captured.getvalue().partition("\n\n")
-        if separator:
-            print(f"{header}\n\n{self._status(it, total_it)}{rest}", end="", flush=True)
-        self._on_iteration(it)
-
-    def keep_metrics(self, extras: dict[str, Any]) -> None:
-        """Keep the environment's metrics of one step, of which rsl_rl logs the mean of all steps."""
-        metrics = extras["episode"] if "episode" in extras else extras.get("log")
-        # Not whether there are any: metrics may be on a GPU that is still at work.
-        if self.writer is not None and metrics is not None:
-            self.ep_extras.append(metrics)
-
-    def process_rollout(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
-        """Do for the steps of a whole rollout, (T, N) each, what ``process_env_step`` does for one."""
-        if self.writer is None:
-            return
-        ended, (steps, num_envs) = dones > 0, dones.shape
-        # Which episode of its environment in this rollout a step belongs to, and a number for it.
-        episode = ended.cumsum(0) - ended.long()
-        number = episode * num_envs + torch.arange(num_envs, device=dones.device)
-        under_way = ended.sum(0) * num_envs + torch.arange(num_envs, device=dones.device)
-        for values, running, buffer in (
-            (rewards, self.cur_reward_sum, self.rewbuffer),
-            (torch.ones_like(rewards), self.cur_episode_length, self.lenbuffer),
-        ):
-            sums = torch.zeros((steps + 1) * num_envs, dtype=torch.float64, device=dones.device)
-            sums[:num_envs] = running.double()
-            sums.index_add_(0, number.flatten(), values.double().flatten())
-            buffer.extend(sums[number[ended]].tolist())
-            running.copy_(sums[under_way])
-
-    def statistics_state(self) -> dict[str, Any]:
-        """Return the last episodes and those under way."""
-        return {
-            "rewards": list(self.rewbuffer),
-            "lengths": list(self.lenbuffer),
-            "reward_sum": self.cur_reward_sum.clone(),
-            "episode_length": self.cur_episode_length.clone(),
-        }
-
-    def load_statistics_state(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`statistics_state` returned."""
-        self.clear_episodes()
-        self.rewbuffer.extend(state["rewards"])
-        self.lenbuffer.extend(state["lengths"])
-        self.cur_reward_sum.copy_(state["reward_sum"])
-        self.cur_episode_length.copy_(state["episode_length"])
-
-    def clear_episodes(self) -> None:
-        """Forget the episodes that have ended."""
-        self.rewbuffer.clear()
-        self.lenbuffer.clear()
+DEFAULT_KEEP_LAST, DEFAULT_KEEP_EVERY = 3, 1
 
 
 class LongRunMixin(OnPolicyRunner):
-    """Best model, atomic checkpoints, exact resume and clean interruption for any rsl_rl runner."""
+    """Best model, atomic checkpoints, exact resume and clean interruption for any rsl_rl runner.
+
+    The configuration may hold, besides rsl_rl's, ``keep_last`` and ``keep_every``.
+    """
 
     def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
         """Construct as rsl_rl does, with a logger that reports each iteration's end."""
         super().__init__(env, train_cfg, log_dir, device)
         self.logger = HookedLogger(
             self._status,
-            self._after_iteration,
+            self._begin,
+            self._end_iteration,
             log_dir=log_dir,
             cfg=self.cfg,
             env_cfg=self.env.cfg,
@@ -120,38 +49,71 @@ class LongRunMixin(OnPolicyRunner):
         )
         self.best_mean_reward = -math.inf
         self.last_completed_iteration = -1
-        self.interrupted_checkpoint: Path | None = None
-        self._resume_rng: dict[str, torch.Tensor] | None = None
+        self.last_checkpoint: Path | None = None
+        """Newest checkpoint that was saved whole; None before the first."""
+        self.first_iteration = 0
+        """Iteration that the newest :meth:`learn` began with."""
+        self._saved: tuple[Path, int] | None = None
+        self._stop = StopRequest()
+        self._history_log: HistoryLog | None = None
+        self._resume_rng: dict[str, Any] | None = None
         self._inherited_best: Path | None = None
+        self._env_state_refused = False
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Run the learning loop; see rsl_rl.
 
         Raises:
-            KeyboardInterrupt: After saving a checkpoint, whose path is in ``interrupted_checkpoint``.
+            TrainingStopped: After SIGINT or SIGTERM, when the iteration is finished and saved as
+                ``last_checkpoint``.
+            NonFiniteError: If there is NaN or infinity; the message tells where what was seen is saved.
         """
-        self._first_iteration = self.current_learning_iteration
+        self.first_iteration = self.current_learning_iteration
         self._num_iterations = num_learning_iterations
         if self._inherited_best is not None and self._saves:
             self._path(BEST_MODEL).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self._inherited_best, self._path(BEST_MODEL))
+            for path in (self._inherited_best, manifest_path(self._inherited_best)):
+                if path.is_file():
+                    shutil.copy2(path, self._path(path.name))
             self._inherited_best = None
-        if self._resume_rng is not None:
-            _set_rng_state(self._resume_rng, self.device)
-            self._resume_rng = None
         try:
-            super().learn(num_learning_iterations, init_at_random_ep_len)
+            with StopRequest() as self._stop:
+                super().learn(num_learning_iterations, init_at_random_ep_len)
+            # rsl_rl would begin another call with the iteration that this one ended with.
+            self.current_learning_iteration = self.last_completed_iteration + 1
         except KeyboardInterrupt:
             self._save_interrupted()
             raise
+        except NonFiniteError as error:
+            if self._saves:
+                error.keep(self._path(f"not_finite_{self.last_completed_iteration + 1}.pt"))
+            raise
 
     def save(self, path: str, infos: dict | None = None) -> None:
-        """Write a checkpoint atomically, and beside a numbered one the state that resuming needs."""
-        iteration = self.last_completed_iteration
-        atomic_save(self.alg.save() | {"iter": iteration, "infos": infos}, path)
-        if Path(path).name.startswith("model_"):
-            atomic_save(self._training_state(), Path(path).with_name(TRAINING_STATE))
-        self.logger.save_model(path, max(iteration, 0))
+        """Write a checkpoint whole or not at all; a numbered one with all that continuing the run needs.
+
+        A disk that is full or gone costs this checkpoint and a warning. Earlier ones stay, and the next one is
+        tried again.
+        """
+        self._save(Path(path), infos)
+
+    def _save(self, target: Path, infos: dict | None = None) -> bool:
+        """Do what :meth:`save` says, and return whether the checkpoint was written."""
+        try:
+            if target.name.startswith("model_"):
+                self._save_complete(target, infos)
+            else:
+                self._save_weights(target, infos)
+        except OSError as error:
+            newest = (
+                "this run has none yet"
+                if self.last_checkpoint is None
+                else f"the newest is {self.last_checkpoint}"
+            )
+            print(f"[Checkpoint] {target.name} was not saved, training goes on; {newest}: {error}", flush=True)
+            return False
+        self.logger.save_model(str(target), max(self.last_completed_iteration, 0))
+        return True
 
     def load(
         self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
@@ -159,14 +121,24 @@ class LongRunMixin(OnPolicyRunner):
         """Load a checkpoint; one of the same kind of run continues at the iteration after its last.
 
         Raises:
-            CheckpointError: If the file cannot be used.
+            CheckpointError: If a file cannot be used, or does not fit environment and models.
         """
         state = load_checkpoint(path, map_location or self.device)
-        if self.alg.load(state, load_cfg, strict):
+        try:
+            continues = self.alg.load(state, load_cfg, strict)
+        except (RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"checkpoint {path} does not fit the configured models: {reason}") from error
+        if continues:
             self.last_completed_iteration = state["iter"]
             self.current_learning_iteration = state["iter"] + 1
-            self._load_training_state(Path(path).with_name(TRAINING_STATE), state["iter"])
+            self._load_training_state(Path(path))
         return state.get("infos")
+
+    def _save_interrupted(self) -> None:
+        if self._saves:
+            self.save(str(self._path(f"model_{max(self.last_completed_iteration, 0)}.pt")))
+            self.logger.stop_logging_writer()
 
     def _status(self, it: int, total_it: int) -> str:
         """Return lines to print under an iteration's header."""
@@ -176,11 +148,18 @@ class LongRunMixin(OnPolicyRunner):
         """Return whether the mean reward measures the policy that would be saved."""
         return True
 
+    def _history(self) -> AggregatedBuffer | None:
+        """Return the history whose rows belong to a checkpoint, if there is one."""
+        return None
+
     def _extra_state(self) -> dict[str, Any]:
+        """Return what else the next iteration reads, without the history's rows."""
         return {}
 
-    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
-        pass
+    def _load_extra_state(
+        self, state: dict[str, Any], continues: bool, parts: Iterable[tuple[torch.Tensor, torch.Tensor]]
+    ) -> None:
+        """Restore it; ``parts`` are the history's rows."""
 
     @property
     def _saves(self) -> bool:
@@ -190,6 +169,16 @@ class LongRunMixin(OnPolicyRunner):
         assert self.logger.log_dir is not None
         return Path(self.logger.log_dir) / name
 
+    def _begin(self) -> None:
+        # Starting the logging service may have drawn random numbers.
+        if self._resume_rng is not None:
+            set_rng_state(self._resume_rng, self.device)
+            self._resume_rng = None
+
+    def _end_iteration(self, it: int) -> None:
+        self._after_iteration(it)
+        self._stop.check()
+
     def _after_iteration(self, it: int) -> None:
         self.last_completed_iteration = it
         rewards = self.logger.rewbuffer
@@ -198,71 +187,106 @@ class LongRunMixin(OnPolicyRunner):
         if self._counts_for_best(it) and self._saves and enough:
             mean_reward = statistics.mean(rewards)
             if mean_reward > self.best_mean_reward:
-                self.best_mean_reward = mean_reward
-                self.save(str(self._path(BEST_MODEL)))
-        is_last = it + 1 == self._first_iteration + self._num_iterations
+                before, self.best_mean_reward = self.best_mean_reward, mean_reward
+                if not self._save(self._path(BEST_MODEL)):
+                    self.best_mean_reward = before
+        is_last = it + 1 == self.first_iteration + self._num_iterations
         if self._saves and is_last and not self._path(BEST_MODEL).exists():
-            self.save(str(self._path(BEST_MODEL)))
+            self._save(self._path(BEST_MODEL))
 
-    def _save_interrupted(self) -> None:
-        if self._saves:
-            path = self._path(f"model_{max(self.last_completed_iteration, 0)}.pt")
-            self.save(str(path))
-            self.interrupted_checkpoint = path
-            self.logger.stop_logging_writer()
+    def _weights(self, infos: dict | None) -> dict[str, Any]:
+        return self.alg.save() | {"iter": self.last_completed_iteration, "infos": infos}
+
+    def _save_weights(self, path: Path, infos: dict | None) -> None:
+        # Without a manifest a file is taken as it is; with that of another file it would be taken for damaged.
+        manifest_path(path).unlink(missing_ok=True)
+        files = {path.name: atomic_save(self._weights(infos), path)}
+        Manifest(self.last_completed_iteration, files).write(manifest_path(path))
+
+    def _save_complete(self, path: Path, infos: dict | None) -> None:
+        history, run_dir = self._history(), path.parent
+        unchanged = history is None or not bool(history.storage.changed.any())
+        if (path, self.last_completed_iteration) == self._saved and unchanged:
+            # rsl_rl saves the last iteration twice where the interval ends with it.
+            return
+        manifest_path(path).unlink(missing_ok=True)
+        # The state first: weights in a run without its folder count as rsl_rl's own, which need no manifest.
+        state_name = f"{RESUME_FOLDER}/state_{path.stem.removeprefix('model_')}.pt"
+        state = atomic_save(self._training_state(), run_dir / state_name)
+        weights = atomic_save(self._weights(infos), path)
+        manifest = Manifest(self.last_completed_iteration, {path.name: weights, state_name: state}, state_name)
+        if history is None:
+            manifest.write(manifest_path(path))
+        else:
+            if self._history_log is None:
+                self._history_log = HistoryLog(run_dir, history)
+            with self._history_log.saved() as segments:
+                manifest.files |= segments
+                manifest.segments = list(segments)
+                manifest.write(manifest_path(path))
+        self.last_checkpoint, self._saved = path, (path, self.last_completed_iteration)
+        prune(
+            run_dir, self.cfg.get("keep_last", DEFAULT_KEEP_LAST), self.cfg.get("keep_every", DEFAULT_KEEP_EVERY)
+        )
 
     def _training_state(self) -> dict[str, Any]:
-        env_state = getattr(self.env, "state_dict", None)
         return {
             "iteration": self.last_completed_iteration,
-            "rng": _rng_state(self.device),
-            "env": env_state() if env_state is not None else None,
-            "statistics": self.logger.statistics_state(),
+            "rng": rng_state(self.device),
+            "env": self._env_state(),
+            "counters": self.logger.counters_state(),
+            "episodes": self.logger.episodes_state(),
             "best_mean_reward": self.best_mean_reward,
             **self._extra_state(),
         }
 
-    def _load_training_state(self, path: Path, iteration: int) -> None:
-        if not path.is_file():
-            print(f"[Resume] {path.name} not found beside the checkpoint: only models and optimiser continue")
-            return
-        state = load_checkpoint(path, "cpu")
-        continues = self._continue_environment(state, path, iteration)
-        self._load_extra_state(state, continues)
-
-    def _continue_environment(self, state: dict[str, Any], path: Path, iteration: int) -> bool:
-        """Restore environment, statistics and random state; return whether that was possible."""
-        if state["iteration"] != iteration:
+    def _env_state(self) -> Any:
+        if not hasattr(self.env, "state_dict") or not hasattr(self.env, "load_state_dict"):
+            return None
+        state = self.env.state_dict()  # pyright: ignore
+        if is_plain(state):
+            return moved(state, "cpu")
+        if not self._env_state_refused:
             print(
-                f"[Resume] {path.name} is of iteration {state['iteration']}, the checkpoint of {iteration}: "
-                "environment and random state start afresh"
+                "[Checkpoint] the environment's state_dict holds more than tensors and plain values, which alone "
+                "are ever loaded: a continued run begins with new episodes",
+                flush=True,
             )
-            return False
-        best = path.with_name(BEST_MODEL)
+        self._env_state_refused = True
+        return None
+
+    def _load_training_state(self, checkpoint: Path) -> None:
+        run_dir, path = checkpoint.parent, manifest_path(checkpoint)
+        manifest = Manifest.read(path) if path.is_file() else None
+        if manifest is None or manifest.state is None:
+            print(f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue")
+            return
+        try:
+            manifest.verify(run_dir)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"checkpoint {checkpoint} is damaged: {error}; use an older one, as --resume does by itself"
+            ) from error
+        state = load_checkpoint(run_dir / manifest.state, "cpu")
+        best = run_dir / BEST_MODEL
         if best.is_file():
             self.best_mean_reward = state["best_mean_reward"]
             self._inherited_best = best
-        if state["env"] is None:
+        self.logger.load_counters_state(state["counters"])
+        self._resume_rng = state["rng"]
+        continues = self._continue_environment(state)
+        if continues:
+            self.logger.load_episodes_state(state["episodes"])
+        self._load_extra_state(state, continues, saved_rows(run_dir, manifest.segments))
+
+    def _continue_environment(self, state: dict[str, Any]) -> bool:
+        """Restore the environment; return whether that was possible."""
+        if state["env"] is None or not hasattr(self.env, "load_state_dict"):
             print("[Resume] the environment keeps no state: its episodes start afresh")
             return False
         try:
             self.env.load_state_dict(state["env"])  # pyright: ignore
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             print(f"[Resume] the environment's episodes start afresh: {error}")
             return False
-        self.logger.load_statistics_state(state["statistics"])
-        self._resume_rng = state["rng"]
         return True
-
-
-def _rng_state(device: str) -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if torch.device(device).type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_rng_state(state: dict[str, torch.Tensor], device: str) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.device(device).type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

@@ -58,12 +58,11 @@ def check_fits(size: HistorySize, device: torch.device, folder: Path | None, say
         return
     if device.type == "cpu":
         say(estimate)
-        _require(size, 2.0, available_bytes(device), place, " with the copy that a checkpoint makes")
+        _require(size, 1.0, available_bytes(device), place, "")
         return
     # A GPU's memory cannot be reserved ahead: while it grows, the old rows and the new ones are there.
     say(f"{estimate}, at most {2.0 * need / 1e6:.0f} MB while it grows")
     _require(size, 2.0, available_bytes(device), place, " while it grows")
-    _require(size, 1.0, available_bytes("cpu"), "cpu", " for the copy that a checkpoint makes")
 
 
 def _require(size: HistorySize, factor: float, free: int, place: str, why: str) -> None:

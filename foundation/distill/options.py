@@ -10,6 +10,7 @@ from typing import Any
 from rsl_rl.algorithms import Distillation
 
 from foundation.distill.eviction import EVICTIONS
+from foundation.distill.finite import ON_NAN
 from foundation.distill.losses import LOSSES
 from foundation.distill.sampling import SAMPLERS
 from foundation.distill.schedule import MIXINGS, TeacherSchedule
@@ -99,6 +100,10 @@ class DaggerOptions:
     learning_rate_iterations: int | None = None
     """Iterations until the learning rate is zero; our runner configuration sets it to the length of the run."""
 
+    on_nan: str = "raise"
+    """What follows NaN or infinity from the environment, the teacher or the loss: ``raise`` ends the run before
+    anything is trained on it, ``skip`` leaves out the rows or mini-batches that hold it."""
+
     teacher_checkpoint: Any = None
     """Checkpoint of the teacher, or a list of them for several teachers; None if the runner loads it."""
     teacher_id: str = "teacher_id"
@@ -166,6 +171,7 @@ class DaggerOptions:
             ("sampling", tuple(SAMPLERS)),
             ("loss_type", LOSSES),
             ("learning_rate_schedule", LEARNING_RATE_SCHEDULES),
+            ("on_nan", ON_NAN),
         ):
             value = getattr(self, name)
             if value is not None and value not in choices:
@@ -261,6 +267,7 @@ _HISTORY_OPTIONS = (
     "recency_half_life",
     "priority_exponent",
     "latent_matching",
+    "on_nan",
 )
 OPTION_NAMES = tuple(field.name for field in fields(DaggerOptions))
 

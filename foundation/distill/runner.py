@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,9 +14,11 @@ from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
 from rsl_rl.runners import DistillationRunner
 
+from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import (
     STUDENT,
     CheckpointError,
+    check_weights,
     checkpoint_kind,
     load_checkpoint,
     load_weights,
@@ -24,8 +26,10 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.collector import Collector
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.long_run import TRAINING_STATE, HookedLogger, LongRunMixin
+from foundation.distill.finite import loss_error
+from foundation.distill.long_run import LongRunMixin
 from foundation.distill.observations import prepare_for_images
+from foundation.distill.run_logger import HookedLogger
 from foundation.distill.schedule import TEACHER_PHASE
 
 
@@ -45,6 +49,7 @@ class PpoRunner(LongRunMixin):
         """
         super().__init__(env, train_cfg, log_dir, device)
         prepare_for_images(self.alg.get_policy(), env.get_observations())
+        self.alg.optimizer.register_step_pre_hook(self._refuse_non_finite_gradients)
         if self.cfg.get("init_from") is not None:
             self._load_student(self.cfg["init_from"])
             if self.cfg.get("init_noise_std") is not None:
@@ -58,6 +63,23 @@ class PpoRunner(LongRunMixin):
             if self.current_learning_iteration < self._warmup_iterations:
                 self._warmup.enter_context(self._frozen_actor())
             super().learn(num_learning_iterations, init_at_random_ep_len)
+
+    def load(
+        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
+    ) -> Any:
+        """Load a checkpoint; see :meth:`LongRunMixin.load`."""
+        state = load_checkpoint(path, "cpu")
+        for name in ("actor", "critic"):
+            weights = state.get(f"{name}_state_dict")
+            if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
+                check_weights(getattr(self.alg, name), weights, f"checkpoint {path}: its {name}")
+        return super().load(path, load_cfg, strict, map_location)
+
+    def _refuse_non_finite_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not math.isfinite(torch.nn.utils.get_total_norm(gradients).item()):
+            weights = {"actor_state_dict": self.alg.actor.state_dict(), "optimizer": optimizer.state_dict()}
+            raise loss_error(self.last_completed_iteration + 1, None, weights)
 
     @property
     def _warmup_iterations(self) -> int:
@@ -126,10 +148,15 @@ class PpoRunner(LongRunMixin):
         return f"Critic Warm-up: {it}/{warmup} (the actor is frozen)\n\n" if it < warmup else ""
 
     def _extra_state(self) -> dict[str, Any]:
-        return {"hidden": [moved(model.get_hidden_state(), "cpu") for model in (self.alg.actor, self.alg.critic)]}
+        hidden = [moved(model.get_hidden_state(), "cpu") for model in (self.alg.actor, self.alg.critic)]
+        return {"hidden": hidden, "learning_rate": self.alg.learning_rate}
 
-    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
-        if continues and "hidden" in state:
+    def _load_extra_state(
+        self, state: dict[str, Any], continues: bool, parts: Iterable[tuple[torch.Tensor, torch.Tensor]]
+    ) -> None:
+        # The adaptive schedule goes on from it; rsl_rl 5.4 does not restore it.
+        self.alg.learning_rate = state["learning_rate"]
+        if continues:
             for model, hidden in zip((self.alg.actor, self.alg.critic), state["hidden"], strict=True):
                 model.reset(hidden_state=moved(hidden, self.device))
 
@@ -137,7 +164,7 @@ class PpoRunner(LongRunMixin):
         super()._after_iteration(it)
         if it + 1 >= self._warmup_iterations:
             self._warmup.close()
-        self._anneal(it + 1, self._first_iteration + self._num_iterations)
+        self._anneal(it + 1, self.first_iteration + self._num_iterations)
 
     def _anneal(self, completed: int, total: int) -> None:
         anneal_from = self.cfg.get("anneal_from", 1.0)
@@ -165,8 +192,7 @@ class _CollectorLoop(DistillationRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
         self.logger.init_logging_writer()
-        check_for_nan = self.cfg.get("check_for_nan", True)
-        collector = Collector(self.env, self.alg, self.logger, self.device, check_for_nan)  # pyright: ignore
+        collector = Collector(self.env, self.alg, self.logger, self.device, self.cfg.get("check_for_nan", True))  # pyright: ignore
         first = self.current_learning_iteration
         for it in range(first, first + num_learning_iterations):
             start = time.time()
@@ -206,10 +232,14 @@ class DaggerRunner(LongRunMixin, _CollectorLoop):
         """Construct as rsl_rl does.
 
         Raises:
-            ValueError: If an episode filter would have to hold back more than fits.
+            ValueError: If an episode filter would have to hold back more than fits, or nobody looks for the NaN
+                that is to be skipped.
         """
         super().__init__(env, train_cfg, log_dir, device)
         options = self.alg.options
+        self.alg.checks_rollouts = self.cfg.get("check_for_nan", True)
+        if options.on_nan == "skip" and not self.alg.checks_rollouts:
+            raise ValueError("on_nan=skip has no effect with check_for_nan=False; set it to True")
         most = env.num_envs * self._longest_episode
         if options.episode_filter is not None and options.max_buffer_size < most:
             raise ValueError(
@@ -272,14 +302,18 @@ class DaggerRunner(LongRunMixin, _CollectorLoop):
         self.alg.num_updates = self.last_completed_iteration + 1
         super()._save_interrupted()
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {"algorithm": self.alg.training_state(), "student_iterations": self._student_iterations}
+    def _history(self) -> AggregatedBuffer | None:
+        return self.alg.history
 
-    def _load_extra_state(self, state: dict[str, Any], continues: bool) -> None:
-        if "algorithm" not in state:
-            raise CheckpointError(f"{TRAINING_STATE} is from a release before 0.2; begin a new run")
+    def _extra_state(self) -> dict[str, Any]:
+        state = self.alg.training_state(with_rows=False)
+        return {"algorithm": state, "student_iterations": self._student_iterations}
+
+    def _load_extra_state(
+        self, state: dict[str, Any], continues: bool, parts: Iterable[tuple[torch.Tensor, torch.Tensor]]
+    ) -> None:
         try:
-            self.alg.load_training_state(state["algorithm"], continues)
+            self.alg.load_training_state(state["algorithm"], continues, parts)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         self._student_iterations = state["student_iterations"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from foundation.distill.memory import available_bytes
 from foundation.distill.records import RecordFormat
 
 Index = torch.Tensor | slice
+CHANGED_BYTES = 1
+"""Memory of the note whether a row has changed [bytes per row]."""
 _SHORT_ROW_BYTES = 512
 """Rows up to this size are gathered faster by NumPy; longer ones by torch, whose threads share them."""
 _WRITE_BYTES = 400 * 2**10
@@ -44,11 +47,23 @@ class RowStorage:
         self.kept_on = kept_on
         self.handed_to = handed_to
         self.record = record
-        self._set(self._empty(max_rows if kept_on.type == "cpu" else 0))
+        with torch.inference_mode(False):
+            self.changed = torch.zeros(max_rows, dtype=torch.bool, device=kept_on)
+            """Which slots were written to since somebody last set this to False, shape (max_rows,)."""
+        try:
+            self._set(self._empty(max_rows if kept_on.type == "cpu" else 0))
+        except MemoryError:
+            self._set(self._empty(0))
 
     def reserve(self, rows: int, used: int) -> None:
-        """Make room for ``rows`` rows, keeping the first ``used``."""
+        """Make room for ``rows`` rows, keeping the first ``used``.
+
+        Raises:
+            MemoryError: If there is no room; everything is as before.
+        """
         if rows <= len(self._rows):
+            if self.kept_on.type == "cpu":
+                self._require_free((rows - used) * self.record.num_bytes)
             return
         grown = self._empty(rows)
         grown[:used].copy_(self._rows[:used])
@@ -56,6 +71,7 @@ class RowStorage:
 
     def write(self, where: Index, fields: Mapping[str, torch.Tensor]) -> None:
         """Write some fields of the rows in some slots."""
+        self.changed[where] = True
         if self.kept_on.type != "cpu":
             for name, values in fields.items():
                 self.fields[name][where] = values.to(self.kept_on)
@@ -81,25 +97,27 @@ class RowStorage:
             rows = rows.to(self.handed_to, non_blocking=True)
         return self.record.views(rows)
 
-    def state(self, used: int) -> dict[str, Any]:
-        """Return the first ``used`` rows in host memory."""
-        return {"fields": self.record.description(), "rows": self._rows[:used].to("cpu", copy=True)}
+    def records(self, where: Index) -> torch.Tensor:
+        """Return the records (B, words) in some slots, in host memory."""
+        where = where.to(self.kept_on) if isinstance(where, torch.Tensor) else where
+        return self._rows[where].to("cpu", copy=True)
 
-    def load_state(self, state: dict[str, Any], used: int, unroll: int) -> None:
-        """Restore rows; ``unroll`` is the slot that becomes the first.
+    def write_records(self, slots: torch.Tensor, records: torch.Tensor) -> None:
+        """Write records (B, words) as :meth:`records` returned them into slots (B,)."""
+        slots = slots.to(self.kept_on)
+        self._rows[slots] = records.to(self.kept_on)
+        self.changed[slots] = True
+
+    def check_fields(self, saved: Mapping[str, str]) -> None:
+        """Check that saved records have the fields of these.
+
+        Args:
+            saved: What :meth:`RecordFormat.description` said of them.
 
         Raises:
-            ValueError: If the state has other fields.
+            ValueError: If they have others.
         """
-        if "folder" in state:
-            raise ValueError(
-                f"the saved history is in files of {state['folder']}; set buffer_dir to go on with them"
-            )
-        self._check_fields(state)
-        self._rows[:used].copy_(state["rows"].roll(-unroll, 0))
-
-    def _check_fields(self, state: dict[str, Any]) -> None:
-        own, saved = self.record.description(), state.get("fields", {})
+        own = self.record.description()
         for name in [*own, *saved]:
             if own.get(name) != saved.get(name):
                 raise ValueError(
@@ -115,11 +133,20 @@ class RowStorage:
 
     def _empty(self, rows: int) -> torch.Tensor:
         # Tensors created in inference mode could not be trained on.
-        with torch.inference_mode(False):
-            empty = torch.empty(rows, self.record.words, dtype=self.record.dtype, device=self.kept_on)
+        try:
+            with torch.inference_mode(False):
+                empty = torch.empty(rows, self.record.words, dtype=self.record.dtype, device=self.kept_on)
+        except RuntimeError as error:  # torch's own error of a GPU is one, too
+            raise MemoryError(str(error).splitlines()[0]) from error
         if self.kept_on.type == "cpu":
             _ask_for_huge_pages(empty)
         return empty
+
+    def _require_free(self, num_bytes: int) -> None:
+        """Reserved pages are there when they are written to, or the process is not."""
+        free = available_bytes("cpu")
+        if num_bytes > free:
+            raise MemoryError(f"{num_bytes / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
 
     def _gather(self, where: Index) -> torch.Tensor:
         if not isinstance(where, torch.Tensor):
@@ -146,60 +173,61 @@ class MappedStorage(RowStorage):
     """Upper bound on mapped pages between two releases [bytes], unless a single row needs more."""
     _PAGES_PER_FAULT = 16 * mmap.PAGESIZE
     """Linux maps this neighbourhood of a page that is touched (its default ``fault_around_bytes``)."""
-    _FILE = "rows.bin"
 
     def __init__(self, record: RecordFormat, max_rows: int, folder: Path, handed_to: torch.device) -> None:
-        """Create a folder for this history inside ``folder`` and a sparse file in it."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix="history-", dir=folder))
-        except OSError as error:
-            raise ValueError(f"buffer_dir={folder} cannot be written to: {error}; name another folder") from error
+        """Create a sparse file inside ``folder``, which vanishes from it at once and goes with the process."""
+        self.folder = folder
         super().__init__(record, max_rows, torch.device("cpu"), handed_to)
         self._rows_per_release = max(1, self.WORKING_SET_BYTES // (self._PAGES_PER_FAULT + record.num_bytes))
+
+    def disk_bytes(self) -> int:
+        """Return the space that the file takes [bytes]."""
+        return os.fstat(self._file.fileno()).st_blocks * 512
+
+    def reserve(self, rows: int, used: int) -> None:
+        """Make room for ``rows`` rows on the disk, so that no later write finds it full.
+
+        Raises:
+            MemoryError: If there is no room; everything is as before.
+        """
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, rows * self.record.num_bytes)
+        except OSError as error:
+            raise MemoryError(f"buffer_dir={self.folder}: {error.strerror}") from error
 
     def write(self, where: Index, fields: Mapping[str, torch.Tensor]) -> None:
         """Write some fields of the rows in some slots."""
         super().write(where, fields)
         self._release()
 
-    def state(self, used: int) -> dict[str, Any]:
-        """Return where the rows are: they stay in their file."""
-        return {"fields": self.record.description(), "folder": str(self.folder.resolve())}
+    def records(self, where: Index) -> torch.Tensor:
+        """Return the records (B, words) in some slots, in host memory."""
+        records = super().records(where)
+        self._release()
+        return records
 
-    def load_state(self, state: dict[str, Any], used: int, unroll: int) -> None:
-        """Go on with the file of an earlier run.
-
-        Raises:
-            ValueError: If the file is gone or has another layout.
-        """
-        from tensordict import MemoryMappedTensor
-
-        if "folder" not in state:
-            raise ValueError("the saved history is not in files; set buffer_dir to None")
-        if unroll:
-            raise ValueError("a history in files keeps its size: set max_buffer_size to that of the earlier run")
-        folder = Path(state["folder"])
-        path = folder / self._FILE
-        if not path.is_file() or path.stat().st_size != self._rows.nbytes:
-            raise ValueError(f"the saved history does not fit: {path} is missing or has another size")
-        self._check_fields(state)
-        self._set(_plain(MemoryMappedTensor.from_filename(path, self._rows.dtype, self._rows.shape)))
-        if folder.resolve() != self.folder.resolve():
-            self._remove_files()
-        self.folder = folder
-
-    def _remove_files(self) -> None:
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.folder.rmdir()
+    def write_records(self, slots: torch.Tensor, records: torch.Tensor) -> None:
+        """Write records (B, words) as :meth:`records` returned them into slots (B,)."""
+        super().write_records(slots, records)
+        self._release()
 
     def _empty(self, rows: int) -> torch.Tensor:
         from tensordict import MemoryMappedTensor
 
-        shape, path = (rows, self.record.words), self.folder / self._FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix="history-", suffix=".bin", dir=self.folder)
+        except OSError as error:
+            raise ValueError(
+                f"buffer_dir={self.folder} cannot be written to: {error}; name another folder"
+            ) from error
+        self._file = os.fdopen(descriptor, "r+b")
         with torch.inference_mode(False):
-            return _plain(MemoryMappedTensor.empty(shape, dtype=self.record.dtype, filename=path))
+            shape = (rows, self.record.words)
+            mapped = MemoryMappedTensor.empty(shape, dtype=self.record.dtype, filename=name, existsok=True)
+        # What is mapped stays; whatever ends the process, no file is left.
+        os.unlink(name)
+        return _plain(mapped)
 
     def _gather(self, where: Index) -> torch.Tensor:
         if not isinstance(where, torch.Tensor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +15,8 @@ USAGE_ERROR = 2
 """Exit code of bad input."""
 INTERRUPTED = 130
 """Exit code of Ctrl-C, as shells have it."""
+RUN_FAILED = 1
+"""Exit code of a run that NaN or infinity ended."""
 
 
 class UsageError(ValueError):
@@ -74,19 +76,26 @@ def errors_as_one_line() -> Iterator[None]:
     try:
         yield
     except (UsageError, ConfigError, CheckpointError, UsdVehicleError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
+
+
+def _one_line(error: Exception) -> str:
+    """Return a message on one line: names and values in it can hold anything, even what steers a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
 
 
 def check_device(device: str) -> None:
     """Raise if torch does not have the device.
 
     Raises:
-        UsageError: If the name is unknown or there is no such device.
+        UsageError: If the name is unknown, the kind is another than these two, or there is no such device.
     """
     import torch
 
     try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError("neither cpu nor cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -98,38 +107,61 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
 
     ``checkpoint`` may be the path of a file, of a run folder (its newest checkpoint), or of an experiment's
     folder (its newest run). Otherwise, unless ``experiment`` is None, both names are looked up under
-    ``logs/rsl_rl/<experiment>``: the run defaults to the newest, the checkpoint to the run's newest.
+    ``logs/rsl_rl/<experiment>``: the run defaults to the newest, the checkpoint to the run's newest. The newest is
+    the newest that is intact; what is passed over is printed with the reason.
 
     Raises:
         UsageError: If there is no such checkpoint; lists what there is.
     """
     if checkpoint is not None:
         path = Path(checkpoint)
-        if path.exists():
+        if os.path.exists(path):
             if load_run is not None:
                 raise UsageError(f"--load_run {load_run} has no effect: --checkpoint {checkpoint} is a path")
-            return path if path.is_file() else _in_run(path, None)
+            return path if path.is_file() else _newest_in(_runs_in(path) or [path])
         if experiment is None or (load_run is None and (path.parent != Path(".") or path.suffix != ".pt")):
             raise UsageError(f"{checkpoint} does not exist; give a .pt file or a run folder")
     folder = LOG_ROOT / str(experiment)
-    runs = sorted(path.name for path in folder.glob("*") if list(path.glob("*.pt")))
+    runs = _runs_in(folder)
     if not runs:
         raise UsageError(f"there are no runs under {folder}; give --checkpoint the path of a file")
-    run = load_run or runs[-1]
-    if run not in runs:
-        raise UsageError(f"--load_run {run} is not under {folder}; there are {', '.join(runs)}")
-    return _in_run(folder / run, checkpoint)
-
-
-def _in_run(run: Path, name: str | None) -> Path:
-    runs = sorted(path for path in run.glob("*") if list(path.glob("*.pt")))
-    if runs and not list(run.glob("*.pt")):
-        run = runs[-1]
-    numbered = sorted(run.glob("model_*.pt"), key=lambda path: int(re.sub(r"\D", "", path.stem) or 0))
-    best = run / "best_model.pt"
-    path = run / name if name else (numbered[-1] if numbered else best)
+    if load_run is not None:
+        names = [run.name for run in runs]
+        if load_run not in names:
+            raise UsageError(f"--load_run {load_run} is not under {folder}; there are {', '.join(sorted(names))}")
+        runs = [folder / load_run]
+    if checkpoint is None:
+        return _newest_in(runs)
+    path = runs[0] / checkpoint
     if not path.is_file():
-        names = {file.name for file in run.glob("*.pt")} - {"training_state.pt"}
-        found = ", ".join(sorted(names)) or "no checkpoint"
-        raise UsageError(f"there is no {path.name} in {run}; it holds {found}")
+        raise UsageError(f"there is no {checkpoint} in {runs[0]}; it holds {_checkpoints_in(runs[0])}")
     return path
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Return an experiment's runs that have checkpoints, newest first; none if the folder is itself a run."""
+    if list(folder.glob("*.pt")):
+        return []
+    return sorted((path for path in folder.glob("*") if list(path.glob("*.pt"))), reverse=True)
+
+
+def _newest_in(runs: list[Path]) -> Path:
+    """Return the newest intact checkpoint of the first run that has one."""
+    from foundation.distill.manifest import BEST_MODEL, newest_intact
+
+    for run in runs:
+        path, passed_over = newest_intact(run)
+        for reason in passed_over:
+            print(f"[Run] passed over {run.name}/{reason}", flush=True)
+        if path is None and not passed_over and (run / BEST_MODEL).is_file():
+            path = run / BEST_MODEL
+        if path is not None:
+            return path
+    raise UsageError(
+        f"there is no intact checkpoint in {', '.join(str(run) for run in runs)}; the newest run holds "
+        f"{_checkpoints_in(runs[0])}"
+    )
+
+
+def _checkpoints_in(run: Path) -> str:
+    return ", ".join(sorted(file.name for file in run.glob("*.pt"))) or "no checkpoint"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from foundation.rsl_rl import cli
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
 
+LONGEST_NAME = 100
+"""Longest name of a run or an experiment [characters]."""
 LONGEST_DEFAULT_WARMUP = 20
 """Largest default of ``critic_warmup_iterations`` when a student is fine-tuned."""
 
@@ -55,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
         f"run and at most {LONGEST_DEFAULT_WARMUP}, train the critic only; agent.init_noise_std sets the actor's "
         "noise",
     )
-    parser.add_argument("--resume", action="store_true", help="continue a run of this experiment")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue this experiment's newest run, or the one of --load_run, from its newest intact checkpoint",
+    )
     parser.add_argument("--load_run", help="with --resume: name of the run's folder (default: the newest)")
     parser.add_argument("--logger", choices=("tensorboard", "wandb"), help="where metrics go")
     parser.add_argument("--log_project_name", help="project of the W&B logger")
@@ -67,23 +74,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Raises:
-        SystemExit: With code 2 on bad input and 130 on Ctrl-C.
+        SystemExit: With code 2 on bad input, 1 on NaN or infinity, 130 on Ctrl-C and 143 on SIGTERM.
     """
     parser = build_parser()
     args, overrides = cli.parse(parser, argv)
-    runner = None
     try:
         with cli.errors_as_one_line():
             runner, run_dir, iterations = _prepare(args, overrides)
-        print(f"[Run] {run_dir}", flush=True)
-        # A continued environment keeps its episodes; new ones start spread over an episode's length.
-        fresh = runner.last_completed_iteration < 0
-        runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt:
-        saved = None if runner is None else runner.interrupted_checkpoint
-        print(f"\n[Run] interrupted, checkpoint saved: {saved}" if saved else "\n[Run] interrupted", flush=True)
+        print("\n[Run] interrupted before it began", flush=True)
         raise SystemExit(cli.INTERRUPTED) from None
+    print(f"[Run] {run_dir}", flush=True)
+    _run(args, runner, iterations)
     print(f"[Run] finished: {run_dir}", flush=True)
+
+
+def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
+    from foundation.distill.finite import NonFiniteError
+
+    # A continued environment keeps its episodes; new ones start spread over an episode's length.
+    fresh = runner.last_completed_iteration < 0
+    try:
+        runner.learn(iterations, init_at_random_ep_len=fresh)
+    except KeyboardInterrupt as stop:
+        left = iterations - (runner.last_completed_iteration + 1 - runner.first_iteration)
+        print(f"\n[Run] {_how_to_continue(args, runner.last_checkpoint, left)}", flush=True)
+        raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(cli.RUN_FAILED) from None
+
+
+def _how_to_continue(args: argparse.Namespace, checkpoint: Path | None, left: int) -> str:
+    if checkpoint is None:
+        return "interrupted, no checkpoint was saved"
+    command = f"foundation train --task {args.task} --checkpoint {checkpoint} --max_iterations {max(left, 1)}"
+    return f"interrupted, checkpoint saved: {checkpoint}; continue with: {command}"
 
 
 def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path, int]:
@@ -115,10 +141,10 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     if student is not None:
         _require_the_students_noise(agent_cfg, networks)
         agent_cfg.init_from = str(student)
+    run_dir = _run_dir(agent_cfg)
     _make_usd_path_absolute(env_cfg)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
-    run_dir = _run_dir(agent_cfg)
     try:
         runner = resolve(task.runner)(env, _runner_dict(agent_cfg, resume), str(run_dir), args.device)
     except (ValueError, TypeError) as error:
@@ -131,6 +157,7 @@ def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path,
     _require_training_of_the_actor(agent_cfg, runner.current_learning_iteration)
     if hasattr(agent_cfg, "teacher"):
         _require_learning_rate(runner, agent_cfg.max_iterations)
+    _claim(run_dir)
     save_params(run_dir, env_cfg, agent_cfg)
     return runner, run_dir, agent_cfg.max_iterations
 
@@ -316,11 +343,27 @@ def _seed(seed: int) -> None:
 
 
 def _run_dir(agent_cfg: Any) -> Path:
+    for name, value in (("run_name", agent_cfg.run_name), ("experiment_name", agent_cfg.experiment_name)):
+        if any(mark in value for mark in ("/", "\\", "\0")) or value in (".", "..") or len(value) > LONGEST_NAME:
+            raise cli.UsageError(
+                f"{name}={value[:LONGEST_NAME]!r} is to be part of a folder's name: at most {LONGEST_NAME} "
+                "characters, none of them a path separator"
+            )
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{stamp}_{agent_cfg.run_name}" if agent_cfg.run_name else stamp
     folder = cli.LOG_ROOT / agent_cfg.experiment_name
     candidates = [folder / name, *(folder / f"{name}_{i}" for i in range(2, 1000))]
     return next(path for path in candidates if not path.exists())
+
+
+def _claim(run_dir: Path) -> None:
+    """Create the run's folder, which no other process may have created meanwhile."""
+    try:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
+        raise cli.UsageError(f"{run_dir} was created by another run just now; start this one again") from None
+    except OSError as error:
+        raise cli.UsageError(f"the run's folder {run_dir} cannot be created: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ class QuadParams:
             expected = (len(self), *_SHAPES[field.name])
             if value.shape != expected:
                 raise ValueError(f"QuadParams.{field.name} must have shape {expected}, got {value.shape}")
-            if not np.isfinite(value).all():
-                raise ValueError(f"QuadParams.{field.name} must be finite, got {value}")
+            _require(field.name, np.isfinite(value), value, "finite")
         self._check_physics()
 
     def __len__(self) -> int:
@@ -111,6 +110,8 @@ class QuadParams:
         )
         slopes = self.thrust_curve[:, 1] + 2.0 * self.thrust_curve[:, 2]
         _require("thrust_curve", slopes > 0.0, slopes, "rising at full speed")
+        idle = 4.0 * self.thrust_curve[:, 0] / (self.mass * GRAVITY)
+        _require("thrust_curve", idle <= 1.0, idle, "too weak to lift the mass at rest (thrust-to-weight up to 1)")
 
 
 def _require(name: str, ok: np.ndarray, value: np.ndarray, demand: str) -> None:

@@ -9,6 +9,7 @@ and drag: those come from :class:`foundation.sim.params.MotorParams`.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +66,20 @@ def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
     Raises:
         UsdVehicleError: If the file is missing, unreadable, or not a quadrotor.
     """
+    from pxr import Tf
+
     motor = motor or MotorParams()
     path = CF2X_USD_PATH if path == CF2X else path
-    reader = _Reader(_open_stage(path), path)
+    stage = _open_stage(path)
+    try:
+        # Numbers that overflow are found where they end up.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _read_quad(_Reader(stage, path), path, motor)
+    except Tf.ErrorException as error:
+        raise UsdVehicleError(path, f"what USD cannot read ({_shown(error.args[0].commentary)})") from error
+
+
+def _read_quad(reader: _Reader, path: str, motor: MotorParams) -> QuadParams:
     base, rotors = reader.find_vehicle()
     parts = [reader.mass_point(base, base)] + [reader.mass_point(rotor.prim, base) for rotor in rotors]
     mass = sum(part.mass for part in parts)
@@ -94,12 +106,17 @@ def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
 def _open_stage(path: str) -> Usd.Stage:
     from pxr import Tf, Usd
 
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UsdVehicleError(path, "no such file")
     try:
         return Usd.Stage.Open(path)
-    except Tf.ErrorException as error:
+    except (Tf.ErrorException, UnicodeError) as error:  # the latter for names that are not UTF-8
         raise UsdVehicleError(path, "a file that USD cannot open") from error
+
+
+def _shown(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _parallel_axis(offset: np.ndarray) -> np.ndarray:
@@ -115,8 +132,8 @@ class _Reader:
         self._stage = stage
         self._path = path
         self._xforms = UsdGeom.XformCache()
-        self._metres = UsdGeom.GetStageMetersPerUnit(stage)
-        self._kilograms = UsdPhysics.GetStageKilogramsPerUnit(stage)
+        self._metres = self._unit("metersPerUnit", UsdGeom.GetStageMetersPerUnit(stage))
+        self._kilograms = self._unit("kilogramsPerUnit", UsdPhysics.GetStageKilogramsPerUnit(stage))
         y_up = UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y
         # Rotating by +90 degrees about x takes an up axis of +y to +z and keeps x forward.
         self._to_z_up = np.array(
@@ -154,18 +171,52 @@ class _Reader:
         from pxr import UsdPhysics
 
         api = UsdPhysics.MassAPI(prim)
-        mass = (api.GetMassAttr().Get() or 0.0) * self._kilograms
+        mass = float(self._numbers(api.GetMassAttr(), 0.0)) * self._kilograms
         if mass <= 0.0:
             raise UsdVehicleError(self._path, f"no authored physics:mass on {prim.GetPath()}")
-        centre = np.array(api.GetCenterOfMassAttr().Get() or (-np.inf,) * 3, dtype=float)
-        if not np.isfinite(centre).all():  # unauthored: -inf
-            centre = np.zeros(3)
-        diagonal = np.array(api.GetDiagonalInertiaAttr().Get() or (0.0,) * 3, dtype=float)
+        centre = self._numbers(api.GetCenterOfMassAttr(), np.zeros(3), unauthored=-np.inf)
+        diagonal = self._numbers(api.GetDiagonalInertiaAttr(), np.zeros(3))
         if not diagonal.any() and prim == base:
             raise UsdVehicleError(self._path, f"no authored physics:diagonalInertia on {prim.GetPath()}")
-        axes = self._rotation_to(prim, base) @ _quat_matrix(api.GetPrincipalAxesAttr().Get())
-        diagonal = diagonal * self._kilograms * self._metres**2
+        axes = self._rotation_to(prim, base) @ self._quat_matrix(api.GetPrincipalAxesAttr())
+        diagonal = diagonal * self._kilograms * np.square(self._metres)
         return _MassPoint(mass, self._point_in(base, prim, centre), axes @ np.diag(diagonal) @ axes.T)
+
+    def _unit(self, name: str, value: float) -> float:
+        if not 0.0 < value < np.inf:
+            raise UsdVehicleError(self._path, f"{name} = {value}, not a positive number")
+        return value
+
+    def _numbers(
+        self, attribute: Usd.Attribute, default: np.ndarray | float, unauthored: float | None = None
+    ) -> np.ndarray:
+        """Return an attribute's numbers, ``default`` if it has none or all of them are ``unauthored``."""
+        value = attribute.Get() if attribute else None
+        if value is None:
+            return np.asarray(default)
+        try:
+            numbers = np.array(value, dtype=float)
+        except (TypeError, ValueError):
+            numbers = np.array(np.nan)
+        if unauthored is not None and np.all(numbers == unauthored):
+            return np.asarray(default)
+        if numbers.shape != np.shape(default) or not np.isfinite(numbers).all():
+            expected = f"{np.size(default)} finite numbers" if np.ndim(default) else "a finite number"
+            raise UsdVehicleError(self._path, f"{attribute.GetPath()} = {_shown(value)}, not {expected}")
+        return numbers
+
+    def _quat_matrix(self, attribute: Usd.Attribute) -> np.ndarray:
+        """Return the rotation matrix of a quaternion; the unauthored zero counts as identity."""
+        from pxr import Gf
+
+        value = attribute.Get() if attribute else None
+        if value is None:
+            return np.eye(3)
+        if not isinstance(value, (Gf.Quath, Gf.Quatf, Gf.Quatd)) or not np.isfinite(Gf.Quatd(value).GetLength()):
+            raise UsdVehicleError(self._path, f"{attribute.GetPath()} = {_shown(value)}, not a quaternion")
+        if value.GetLength() == 0.0:
+            return np.eye(3)
+        return np.array(Gf.Matrix3d(Gf.Quatd(value).GetNormalized())).T
 
     def _joint_ends(self, joint: Usd.SchemaBase) -> tuple[Usd.Prim | None, Usd.Prim | None]:
         def target(rel: Usd.Relationship) -> Usd.Prim | None:
@@ -177,24 +228,26 @@ class _Reader:
     def _rotor(self, joint: Usd.SchemaBase, pair: tuple, base: Usd.Prim) -> _Rotor:
         from pxr import UsdPhysics
 
-        base_is_first = pair[0] == base
-        local_pos = (joint.GetLocalPos0Attr() if base_is_first else joint.GetLocalPos1Attr()).Get()
-        local_rot = (joint.GetLocalRot0Attr() if base_is_first else joint.GetLocalRot1Attr()).Get()
-        axis = np.eye(3)["XYZ".index(joint.GetAxisAttr().Get())]
-        axis_b = self._to_z_up @ _quat_matrix(local_rot) @ axis
-        prop = pair[1] if base_is_first else pair[0]
         path = joint.GetPrim().GetPath()
-        if prop is None or not prop.IsValid():
+        base_is_first = pair[0] == base
+        prop = pair[1] if base_is_first else pair[0]
+        if prop is None or not prop.IsValid() or prop == base:
             raise UsdVehicleError(self._path, f"joint {path} without a propeller")
+        position = joint.GetLocalPos0Attr() if base_is_first else joint.GetLocalPos1Attr()
+        rotation = joint.GetLocalRot0Attr() if base_is_first else joint.GetLocalRot1Attr()
+        axis = joint.GetAxisAttr().Get()
+        if axis not in ("X", "Y", "Z"):
+            raise UsdVehicleError(self._path, f"joint {path} about the axis {_shown(axis)}, not X, Y or Z")
+        axis_b = self._to_z_up @ self._quat_matrix(rotation) @ np.eye(3)["XYZ".index(axis)]
         if abs(axis_b[2]) < 1.0 - 1e-3:
             raise UsdVehicleError(
                 self._path, f"joint {path} whose axis {axis_b.round(3).tolist()} is not vertical"
             )
         drive = UsdPhysics.DriveAPI.Get(joint.GetPrim(), "angular")
-        velocity = (drive.GetTargetVelocityAttr().Get() or 0.0) if drive else 0.0
+        velocity = float(self._numbers(drive.GetTargetVelocityAttr(), 0.0)) if drive else 0.0
         # A joint turns body 1 against body 0: naming the propeller first reverses the drive.
         direction = np.sign(axis_b[2]) * (1 if base_is_first else -1)
-        hub = self._point_in(base, base, np.array(local_pos, dtype=float))
+        hub = self._point_in(base, base, self._numbers(position, np.zeros(3)))
         return _Rotor(hub, int(np.sign(velocity) * direction), prop)
 
     def _by_quadrant(self, rotors: list[_Rotor]) -> list[_Rotor]:
@@ -210,7 +263,10 @@ class _Reader:
         world = np.array(self._xforms.GetLocalToWorldTransform(prim)).T
         base_world = np.array(self._xforms.GetLocalToWorldTransform(base)).T
         offset = (world @ np.append(point, 1.0))[:3] - base_world[:3, 3]
-        return self._to_z_up @ self._world_rotation(base).T @ offset * self._metres
+        point_b = self._to_z_up @ self._world_rotation(base).T @ offset * self._metres
+        if not np.isfinite(point_b).all():
+            raise UsdVehicleError(self._path, f"{prim.GetPath()} at no finite position")
+        return point_b
 
     def _rotation_to(self, prim: Usd.Prim, base: Usd.Prim) -> np.ndarray:
         """Return the rotation from ``prim``'s axes to the base body's, Z up."""
@@ -218,13 +274,7 @@ class _Reader:
 
     def _world_rotation(self, prim: Usd.Prim) -> np.ndarray:
         matrix = self._xforms.GetLocalToWorldTransform(prim)
-        return np.array(matrix.RemoveScaleShear().ExtractRotationMatrix()).T
-
-
-def _quat_matrix(quat: object) -> np.ndarray:
-    """Return the rotation matrix of a USD quaternion; the unauthored zero counts as identity."""
-    from pxr import Gf
-
-    if quat is None or quat.GetLength() == 0.0:  # pyright: ignore
-        return np.eye(3)
-    return np.array(Gf.Matrix3d(Gf.Quatd(quat).GetNormalized())).T  # pyright: ignore
+        rotation = np.array(matrix.RemoveScaleShear().ExtractRotationMatrix()).T
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+            raise UsdVehicleError(self._path, f"a transform of {prim.GetPath()} that is not finite or scales to 0")
+        return rotation

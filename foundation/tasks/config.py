@@ -5,12 +5,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-from collections.abc import Sequence
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_origin
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
@@ -18,6 +24,12 @@ if TYPE_CHECKING:
 
 PARAMS = "params"
 """Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
+LONGEST_OVERRIDE = 10_000
+"""Characters of an override; what Hydra's parser takes for a list grows with the square of its length."""
+LARGEST_FLOAT = 3.4e38
+"""Largest number, about that of float32, in which kernels and networks compute."""
+WHOLE_BITS = {"env": 32, "agent": 64}
+"""Size of the whole numbers of each group: those of the environment go into kernels."""
 
 
 class ConfigError(ValueError):
@@ -62,8 +74,8 @@ def preview_agent(
 
     What a checkpoint adds to it may be what they fit to. Arguments and errors are those of :func:`compose`.
     """
-    agent = _tree(task, overrides, params_dir, ("env", "agent"), None, flags)["agent"]
-    return json.loads(json.dumps(OmegaConf.to_container(agent)), object_hook=lambda node: SimpleNamespace(**node))
+    agent = _values(_tree(task, overrides, params_dir, ("env", "agent"), None, flags)["agent"], "agent")
+    return json.loads(json.dumps(agent), object_hook=lambda node: SimpleNamespace(**node))
 
 
 def _tree(
@@ -76,9 +88,9 @@ def _tree(
 ) -> dict[str, DictConfig]:
     tree = {name: OmegaConf.structured(resolve(getattr(task, f"{name}_cfg"))()) for name in ("env", "agent")}
     if params_dir is not None:
-        tree = {name: _merge(node, _load(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
+        tree = {name: _merge(node, _read(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
     if agent_updates:
-        tree["agent"] = _merge(tree["agent"], OmegaConf.create(agent_updates), "agent")
+        tree["agent"] = _merge(tree["agent"], agent_updates, "agent")
     for override in overrides:
         _apply(tree, override, groups)
     for setting, value in (flags or {}).items():
@@ -91,38 +103,88 @@ def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:
     """Write ``params/env.yaml`` and ``params/agent.yaml``, from which the run can be repeated."""
     folder = run_dir / PARAMS
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.structured(env_cfg), folder / "env.yaml")
-    OmegaConf.save(OmegaConf.structured(agent_cfg), folder / "agent.yaml")
+    for name, cfg in (("env", env_cfg), ("agent", agent_cfg)):
+        OmegaConf.save(OmegaConf.create(_literal(asdict(cfg))), folder / f"{name}.yaml", resolve=True)
 
 
 def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
-    """Return a run's saved parameters of one group as plain containers, or None if it saved none."""
+    """Return a run's saved parameters of one group as plain containers, or None if it saved none.
+
+    Raises:
+        ConfigError: If the file does not hold parameters.
+    """
     path = run_dir / PARAMS / f"{group}.yaml"
-    if not path.is_file():
-        return None
-    return OmegaConf.to_container(_load(path))  # pyright: ignore
+    return _read(path) if os.path.isfile(path) else None
 
 
-def _load(path: Path) -> DictConfig:
-    if not path.is_file():
+class _Loader(get_yaml_loader()):
+    """Reads plain values only, and no aliases: a short file could stand for more values than fit into memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError("an alias, write the value out", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return saved parameters. Text in them is text: nothing refers to other settings or is executed."""
+    if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
-    return OmegaConf.load(path)  # pyright: ignore
-
-
-def _merge(node: DictConfig, update: Any, name: str) -> DictConfig:
     try:
-        return OmegaConf.merge(node, update)  # pyright: ignore
-    except OmegaConfBaseException as error:
+        values = yaml.load(path.read_bytes(), Loader=_Loader)
+    except Exception as error:  # a value that contradicts its tag can raise anything
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} does not hold saved parameters: {reason or type(error).__name__}; write it anew, or do "
+            "without --params"
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}, expected settings by name")
+    for name, value in _leaves(values):
+        if not isinstance(value, (str, int, float, type(None))):
+            raise ConfigError(f"{path}: {name} is a {type(value).__name__}, expected text, a number or a switch")
+    return values
+
+
+def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
+    try:
+        return OmegaConf.merge(node, OmegaConf.create(_literal(update)))  # pyright: ignore
+    except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"saved parameters do not fit {name}: {_first_line(error)}") from error
+
+
+def _literal(value: Any) -> Any:
+    """Return values whose text stands for itself: OmegaConf would take ``${...}`` for another setting's value."""
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return value
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the name and value of everything in nested containers that is not a container."""
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
 
 
 def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    if len(override) > LONGEST_OVERRIDE:
+        raise ConfigError(
+            f"override {override[:40]!r}... has {len(override)} characters, at most {LONGEST_OVERRIDE} are read; "
+            f"write it into the file of --params"
+        )
     try:
         parsed = OverridesParser.create().parse_override(override)
-    except HydraException as error:
+    except (HydraException, ValueError, RecursionError) as error:
         raise ConfigError(f"override {override!r} is not in Hydra's grammar: {_first_line(error)}") from error
     if parsed.is_add() or parsed.is_delete() or parsed.is_sweep_override():
         raise ConfigError(f"override {override!r} adds, deletes or sweeps; only key=value is supported")
@@ -137,8 +199,7 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
 def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> None:
     group, _, key = setting.partition(".")
     _require_known(tree[group], key, group)
-    # Text is text: nothing in it refers to another setting.
-    value = value.replace("${", "\\${") if isinstance(value, str) else value
+    value = _literal(value)
     before = OmegaConf.select(tree[group], key)
     if isinstance(value, list) and _has_fixed_length(before) and len(value) != len(before):
         raise ConfigError(f"{what}: expected {len(before)} values, got {len(value)}")
@@ -169,11 +230,30 @@ def _require_known(node: DictConfig, key: str, group: str) -> None:
 
 
 def _to_dataclass(node: DictConfig, group: str) -> Any:
+    _require_range(_values(node, group), group)
     try:
         return OmegaConf.to_object(node)
     except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{group}: {_first_line(error)}") from error
 
 
+def _values(node: DictConfig, group: str) -> Any:
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{group}: {_first_line(error)}") from error
+
+
+def _require_range(values: Any, group: str) -> None:
+    bits = WHOLE_BITS[group]
+    for name, value in _leaves(values, group):
+        if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= LARGEST_FLOAT):
+            raise ConfigError(f"{name} must be a number of at most {LARGEST_FLOAT} in size, got {value}")
+        if isinstance(value, int) and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            raise ConfigError(
+                f"{name} must be a whole number of at most {bits - 1} bits, got one of {value.bit_length()}"
+            )
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

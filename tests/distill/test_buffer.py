@@ -139,7 +139,9 @@ def test_dtypes_are_kept_and_counted():
     buffer = AggregatedBuffer(example, 10, "cpu")
     buffer.append(example)
     assert buffer[:]["image"].dtype == torch.uint8
-    assert row_bytes(dict(example.items())) == 16 + 8 + 5
+    assert (
+        row_bytes(dict(example.items())) == 16 + 8 + 6
+    )  # bookkeeping: place and mark in the pool, and whether it has changed
 
 
 def test_mini_batches_of_an_empty_history_are_refused():

@@ -46,7 +46,7 @@ def test_a_file_that_would_run_code_is_refused_unexecuted(tmp_path):
             return os.mkdir, (str(witness),)
 
     torch.save({"x": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match="damaged, or not a checkpoint of tensors and plain values"):
+    with pytest.raises(CheckpointError, match=r"is refused: loading it would call \S+mkdir"):
         load_checkpoint(tmp_path / "evil.pt")
     assert not witness.exists()
     torch.load(tmp_path / "evil.pt", weights_only=False)

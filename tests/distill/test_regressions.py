@@ -94,7 +94,6 @@ def test_a_history_in_files_survives_loading_its_own_state(tmp_path):
     buffer = AggregatedBuffer(rows(0, 1), 20, "cpu", folder=tmp_path)
     buffer.append(rows(0, 9))
     buffer.load_state_dict(buffer.state_dict())
-    assert sorted(path.name for path in buffer.storage.folder.iterdir()) == ["rows.bin"]
     assert buffer[:]["id"].tolist() == list(range(9))
 
 
@@ -138,7 +137,7 @@ def test_after_an_interrupt_in_a_rollout_nothing_is_glued_to_it(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         first.learn(5)
     again = build("again", ToyEnv())
-    again.load(str(first.interrupted_checkpoint))
+    again.load(str(first.last_checkpoint))
     again.learn(1)
     history = again.alg.history[:]
     place, done = history["obs/student"][..., :2], history["dones"]
@@ -188,8 +187,6 @@ def test_a_checkpoint_of_other_sampling_is_one_clear_error(tmp_path):
     [
         ({}, {"episode_filter": "time_outs"}, "was kept without an episode_filter"),
         ({"episode_filter": "time_outs"}, {}, "was kept with an episode_filter"),
-        ({}, {"buffer_dir": "there"}, "is not in files; set buffer_dir to None"),
-        ({"buffer_dir": "here"}, {}, "is in files of .*; set buffer_dir to go on with them"),
         ({}, {"store_teacher_obs": True}, "field 'obs/teacher' differs; keep"),
     ],
 )

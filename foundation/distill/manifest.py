@@ -1,0 +1,156 @@
+"""Manifests: which files make up a checkpoint, and what they have to contain.
+
+A numbered checkpoint ``model_50.pt`` is complete once ``model_50.json`` is there: it is written last, and lists
+the checkpoint's files with their sizes and checksums. rsl_rl loads the ``.pt`` file without knowing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from foundation.distill.checkpoint import CheckpointError, FileDigest, atomic_write
+
+FORMAT_VERSION = 1
+"""Version of the layout on disk; a newer one is refused."""
+BEST_MODEL = "best_model.pt"
+"""The policy with the best mean reward; the name must not match rsl_rl's pattern for the latest checkpoint."""
+RESUME_FOLDER = "resume"
+"""Folder of a run with all that continuing it needs besides the models."""
+
+
+@dataclass
+class Manifest:
+    """What one checkpoint consists of."""
+
+    iteration: int
+    """Last iteration that is in it."""
+    files: dict[str, FileDigest] = field(default_factory=dict)
+    """Digests by name relative to the run's folder."""
+    state: str | None = None
+    """Name of the file with the training state; None if only the weights are kept."""
+    segments: list[str] = field(default_factory=list)
+    """Names of the files with the history's rows, oldest first; see :mod:`foundation.distill.segments`."""
+
+    def write(self, path: Path) -> None:
+        """Write the manifest, whole or not at all."""
+        contents = {"format": FORMAT_VERSION, **asdict(self)}
+        text = json.dumps(contents | {"checksum": _checksum(contents)}, indent=1)
+        atomic_write(text.encode(), path)
+
+    @staticmethod
+    def read(path: Path) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            CheckpointError: If it is damaged, or from a newer release.
+        """
+        try:
+            contents = json.loads(path.read_bytes())
+            checksum = contents.pop("checksum")
+            version = contents.pop("format")
+            intact = checksum == _checksum({"format": version, **contents})
+            if intact and version <= FORMAT_VERSION:
+                files = {name: FileDigest(**digest) for name, digest in contents.pop("files").items()}
+                return Manifest(files=files, **contents)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"manifest {path} is damaged") from error
+        if not intact:
+            raise CheckpointError(f"manifest {path} is damaged: it has another checksum than when it was written")
+        raise CheckpointError(
+            f"manifest {path} has format {version}, this release reads up to {FORMAT_VERSION}; upgrade "
+            "foundation-distill"
+        )
+
+    def verify(self, run_dir: Path) -> None:
+        """Compare the checkpoint's files with what was written.
+
+        Raises:
+            CheckpointError: If one is missing or differs.
+        """
+        for name, digest in self.files.items():
+            if (wrong := digest.difference(run_dir / name)) is not None:
+                raise CheckpointError(wrong)
+
+
+def manifest_path(checkpoint: Path) -> Path:
+    """Return where the manifest of a ``.pt`` file is."""
+    return checkpoint.with_suffix(".json")
+
+
+def digest_beside(checkpoint: Path) -> FileDigest | None:
+    """Return what a manifest beside a file says of it; None if there is none.
+
+    Raises:
+        CheckpointError: If there is one, but damaged.
+    """
+    path = manifest_path(checkpoint)
+    return Manifest.read(path).files.get(checkpoint.name) if path.is_file() else None
+
+
+def numbered_checkpoints(run_dir: Path) -> list[Path]:
+    """Return a run's ``model_<iteration>.pt``, newest first."""
+    found = [path for path in run_dir.glob("model_*.pt") if re.fullmatch(r"model_\d+", path.stem)]
+    return sorted(found, key=_iteration, reverse=True)
+
+
+def newest_intact(run_dir: Path) -> tuple[Path | None, list[str]]:
+    """Return a run's newest checkpoint whose files are as they were written, and why newer ones were passed over.
+
+    In a run that knows no manifests, as rsl_rl's own do not, that is the newest one.
+    """
+    skipped: list[str] = []
+    foreign = not (run_dir / RESUME_FOLDER).is_dir()
+    for path in numbered_checkpoints(run_dir):
+        manifest = manifest_path(path)
+        try:
+            if manifest.is_file():
+                Manifest.read(manifest).verify(run_dir)
+            elif not foreign:
+                raise CheckpointError(f"{manifest.name} is missing: its saving was not finished")
+        except CheckpointError as error:
+            skipped.append(f"{path.name}: {error}")
+        else:
+            return path, skipped
+    return None, skipped
+
+
+def prune(run_dir: Path, keep_last: int, keep_every: int) -> None:
+    """Remove what is no longer kept.
+
+    Args:
+        run_dir: The run's folder.
+        keep_last: Number of newest complete checkpoints that keep their training state.
+        keep_every: Of older ones, the weights are kept where this divides the iteration.
+    """
+    complete = [path for path in numbered_checkpoints(run_dir) if manifest_path(path).is_file()]
+    used: set[str] = set()
+    for number, path in enumerate(complete):
+        try:
+            manifest = Manifest.read(manifest_path(path))
+        except CheckpointError:
+            # Whatever it refers to may still be of use to whoever repairs it.
+            return
+        if number < keep_last:
+            used.update(manifest.files)
+        elif _iteration(path) % keep_every:
+            # Without its manifest first: what is left half removed is not taken for a checkpoint.
+            manifest_path(path).unlink()
+            path.unlink()
+        elif manifest.state is not None:
+            Manifest(manifest.iteration, {path.name: manifest.files[path.name]}).write(manifest_path(path))
+    for path in (run_dir / RESUME_FOLDER).glob("*.pt"):
+        if f"{RESUME_FOLDER}/{path.name}" not in used:
+            path.unlink()
+
+
+def _iteration(path: Path) -> int:
+    return int(path.stem.removeprefix("model_"))
+
+
+def _checksum(contents: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
