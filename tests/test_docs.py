@@ -114,9 +114,17 @@ def test_both_readmes_have_the_same_commands_tables_and_pictures():
 
 def test_the_table_of_options_has_every_option_with_its_default_and_a_test_that_exists():
     text = (ROOT / "docs" / "DAGGER_IMPLEMENTATION.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| .* \| `(\w+\.py)::(\w+)` \|$", text, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| .* \| `([\w./]+\.py)::(\w+)` \|$", text, re.M)
     assert [(name, default) for name, default, _, _ in rows] == [
         (field.name, str(field.default)) for field in fields(DaggerOptions)
     ]
     for _, _, file, test in rows:
         assert f"def {test}(" in (ROOT / "tests" / "distill" / file).read_text(), test
+
+
+def test_every_fault_of_the_reliability_page_is_proven_by_a_test_that_exists():
+    text = (ROOT / "docs" / "RELIABILITY.md").read_text()
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(tests) >= 15
+    for file, test in tests:
+        assert f"def {test}(" in (ROOT / file).read_text(), test

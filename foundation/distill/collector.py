@@ -48,7 +48,7 @@ class Collector:
         """
         with torch.inference_mode():
             if hasattr(self._env, "state_dict") and hasattr(self._env, "load_state_dict"):
-                self._alg.env_state = self._env.state_dict()  # pyright: ignore
+                self._alg.guard.env_state = self._env.state_dict()  # pyright: ignore
             return self._collect_deferred(obs) if self._can_defer() else self._collect_step_by_step(obs)
 
     def _can_defer(self) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rsl_rl.algorithms import Distillation
 from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
@@ -17,30 +15,19 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import AggregatedBuffer
-from foundation.distill.checkpoint import CheckpointError, check_weights, moved
-from foundation.distill.finite import (
-    NonFiniteError,
-    all_finite,
-    fields_of,
-    finite_rows,
-    forget_non_finite,
-    listed,
-    loss_error,
-    rollout_error,
-)
+from foundation.distill.guard import FiniteGuard
 from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
 from foundation.distill.losses import elementwise, weights_per_action
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
+from foundation.distill.resumable import ResumableDistillation
 from foundation.distill.schedule import STUDENT_PHASE, TEACHER_PHASE, Driver
-from foundation.distill.teachers import TeacherEnsemble, load_teacher, load_teachers, teachers_in
+from foundation.distill.teachers import load_teacher, load_teachers
 from foundation.distill.threads import threads_for
 
-_STATE_VERSION = 1
 
-
-class DaggerDistillation(Distillation):
+class DaggerDistillation(ResumableDistillation):
     """rsl_rl's ``Distillation`` with an aggregated history and a teacher that takes part in driving.
 
     Works under rsl_rl's own ``DistillationRunner``. With ``use_dagger`` the student is trained on every
@@ -116,11 +103,7 @@ class DaggerDistillation(Distillation):
         self.buffer_size = 0
         self.aggregation: Aggregation | None = None
         self._leftover: LeftoverSteps | None = None
-        self.checks_rollouts = True
-        """Whether to look for NaN and infinity in rollouts."""
-        self.env_state: Any = None
-        """The environment's state before the rollout's first step, where whoever collects it keeps it here."""
-        self._met_non_finite = False
+        self.guard = FiniteGuard(self)
         if own.use_dagger:
             if "fused" in self.optimizer.defaults:
                 # The same step in one kernel instead of a dozen.
@@ -132,11 +115,6 @@ class DaggerDistillation(Distillation):
         # The logger reads them when an iteration ends, after the update has written them.
         names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
         self._metrics = {f"Distillation/{name}": torch.zeros(1) for name in names}
-
-    @property
-    def iteration(self) -> int:
-        """Number of iterations completed so far, also before a resumed run."""
-        return self.num_updates
 
     @property
     def phase(self) -> int:
@@ -221,11 +199,9 @@ class DaggerDistillation(Distillation):
     def update(self) -> dict[str, float]:
         """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
         self._set_learning_rate()
-        # rsl_rl's own update counts its iteration at its beginning.
-        self._updating = self.iteration
         self.last_teacher_fraction = (self._phases == TEACHER_PHASE).float().mean().item()
         self._metrics["Distillation/teacher_fraction"].fill_(self.last_teacher_fraction)
-        self._check_rollout()
+        self.guard.check_rollout(self._phases)
         if self.aggregation is None:
             # rsl_rl forgets what a recurrent teacher remembers.
             hidden = self.teacher.get_hidden_state()
@@ -236,7 +212,7 @@ class DaggerDistillation(Distillation):
                 self._leftover.loss(self.loss_fn).backward()
                 self._step()
             return losses
-        left_out = self.aggregation.aggregate(self._phases, finite_only=self._met_non_finite)
+        left_out = self.aggregation.aggregate(self._phases, finite_only=self.guard.met_non_finite)
         if left_out:
             self._say(f"{left_out} rows with NaN or infinity are left out")
         self.buffer_size = self.aggregation.buffer.num_transitions()
@@ -280,100 +256,6 @@ class DaggerDistillation(Distillation):
         self.aggregation.relabel()
         self._say(f"{self.aggregation.buffer.num_transitions()} transitions relabelled by {teacher_checkpoint}")
 
-    def save(self) -> dict[str, Any]:
-        """Return models, optimiser and progress, without what :meth:`training_state` returns."""
-        progress = {"version": _STATE_VERSION, "iteration": self.iteration}
-        return super().save() | {"dagger_state_dict": progress}
-
-    def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
-        """Load a teacher from a PPO run's checkpoint, or everything from a distillation run's.
-
-        Args:
-            loaded_dict: The checkpoint.
-            load_cfg: Which parts to load; ``actor`` means the student, as in play scripts written for PPO.
-            strict: Whether missing and unexpected weights are errors.
-
-        Returns:
-            Whether the runner should take over the checkpoint's iteration.
-
-        Raises:
-            CheckpointError: If the weights do not fit or the file is from a newer version.
-        """
-        if load_cfg is not None and load_cfg.get("actor"):
-            load_cfg = {**load_cfg, "student": True}
-        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
-        if progress["version"] > _STATE_VERSION:
-            raise CheckpointError(
-                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
-                "upgrade foundation-distill"
-            )
-        if (
-            count := teachers_in(loaded_dict.get("teacher_state_dict", {}))
-        ) is not None and self._ensemble is None:
-            raise CheckpointError(
-                f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
-                f"list of {count}"
-            )
-        for name, model in (("student", self._raw_student), ("teacher", self._raw_teacher)):
-            weights = loaded_dict.get(f"{name}_state_dict")
-            if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
-                check_weights(model, weights, f"the checkpoint's {name}")
-        try:
-            load_iteration = super().load(loaded_dict, load_cfg, strict)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
-        if load_iteration:
-            self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
-        return load_iteration
-
-    def training_state(self, with_rows: bool = True) -> dict[str, Any]:
-        """Return what the next iteration reads besides :meth:`save`: history, hidden states, who drives.
-
-        Args:
-            with_rows: Whether the history's rows are wanted, too.
-        """
-        return {
-            "aggregation": None if self.aggregation is None else self.aggregation.state_dict(with_rows),
-            "student_hidden": moved(self.student.get_hidden_state(), "cpu"),
-            "teacher_hidden": moved(self.teacher.get_hidden_state(), "cpu"),
-            "update_hidden": moved(self.last_hidden_states[0], "cpu"),
-            "driver": self.driver.state_dict(),
-            "assignment": None if self._ensemble is None else self._ensemble.assignment,
-        }
-
-    def load_training_state(
-        self,
-        state: dict[str, Any],
-        continues: bool,
-        parts: Iterable[tuple[torch.Tensor, torch.Tensor]] | None = None,
-    ) -> None:
-        """Restore what :meth:`training_state` returned.
-
-        Args:
-            state: The state.
-            continues: Whether the environment goes on where it was; if not, hidden states begin anew.
-            parts: The rows of a history without rows; see :meth:`AggregatedBuffer.load_state_dict`.
-
-        Raises:
-            ValueError: If the saved history does not fit this one.
-        """
-        if self.aggregation is None and state["aggregation"] is not None:
-            self._say("use_dagger is off: the history of the earlier run is not used")
-        if self.aggregation is not None:
-            if state["aggregation"] is None:
-                self._say("the run kept no history: the aggregated buffer starts empty")
-            else:
-                self.aggregation.load_state_dict(state["aggregation"], continues, parts)
-        if not continues:
-            return
-        self.student.reset(hidden_state=moved(state["student_hidden"], self.device))
-        self.teacher.reset(hidden_state=moved(state["teacher_hidden"], self.device))
-        self.last_hidden_states = (moved(state["update_hidden"], self.device), None)
-        self.driver.load_state_dict(state["driver"])
-        if self._ensemble is not None and state["assignment"] is not None:
-            self._ensemble.assign(state["assignment"].to(self.device))
-
     @property
     def buffer_capacity(self) -> int:
         """Number of transitions that the history has room for at present."""
@@ -383,23 +265,11 @@ class DaggerDistillation(Distillation):
             self.options.max_buffer_size,
         )
 
-    @property
-    def _ensemble(self) -> TeacherEnsemble | None:
-        return self._raw_teacher if isinstance(self._raw_teacher, TeacherEnsemble) else None
-
     def _teachers(self) -> list[MLPModel]:
         return [self._raw_teacher] if self._ensemble is None else list(self._ensemble.models)  # pyright: ignore
 
     def _set_up_stock_update(self) -> None:
         own = self.options
-
-        def refuse_non_finite_gradients(optimizer: Any, *_: Any) -> None:
-            gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-            if not math.isfinite(nn.utils.get_total_norm(gradients).item()):
-                raise self._loss_error(None)
-
-        # rsl_rl's own update makes its steps by itself.
-        self.optimizer.register_step_pre_hook(refuse_non_finite_gradients)
         count = own.num_learning_epochs * self.storage.num_transitions_per_env % own.gradient_length
         # With both switches off nothing is different from rsl_rl.
         if count and own.use_two_stage_training:
@@ -414,15 +284,7 @@ class DaggerDistillation(Distillation):
             )
             unweighted = elementwise(own.loss_type)
             self.loss_fn = lambda actions, target: (unweighted(actions, target) * weights).mean()
-        unchecked = self.loss_fn
-
-        def checked(actions: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-            loss = unchecked(actions, target)
-            if not math.isfinite(loss.item()):
-                raise self._loss_error(None)
-            return loss
-
-        self.loss_fn = checked
+        self.guard.watch_rsl_rls_update()
 
     def _assign_teachers(self, source: Any) -> None:
         """Read each environment's teacher, where observations or extras tell it."""
@@ -467,38 +329,12 @@ class DaggerDistillation(Distillation):
         # Asking the model for its parameters takes as long as clipping them.
         parameters = self.optimizer.param_groups[0]["params"]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not math.isfinite(norm.item()):
-            if self.options.on_nan == "skip":
-                return False
-            raise self._loss_error(batch)
+        if not self.guard.allows_step(norm, batch):
+            return False
         if self.max_grad_norm:
             nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
         self.optimizer.step()
         return True
-
-    def _loss_error(self, batch: TensorDict | None) -> NonFiniteError:
-        weights = {"student_state_dict": self._raw_student.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return loss_error(self._updating, batch, weights)
-
-    def _check_rollout(self) -> None:
-        """Look for NaN and infinity before anything is made of a rollout.
-
-        Raises:
-            NonFiniteError: If there is one, and ``on_nan`` is ``raise``.
-        """
-        if not self.checks_rollouts or all_finite(fields := fields_of(self.storage)):
-            return
-        if self.options.on_nan == "raise":
-            states = {f"{name}_state_dict": state for name, state in self._policies_states().items()}
-            raise rollout_error(self.storage, self._phases, self.iteration, self.env_state, states)
-        self._met_non_finite = True
-        envs = (~finite_rows(fields, 2)).any(0).nonzero()[:, 0]
-        self._say(f"NaN or infinity in the rollout, environments {listed(envs)}")
-        for model in (self.student, self.teacher):
-            forget_non_finite(model.get_hidden_state())
-
-    def _policies_states(self) -> dict[str, Any]:
-        return {"student": self._raw_student.state_dict(), "teacher": self._raw_teacher.state_dict()}
 
     def _announce_switch(self) -> None:
         rule = "=" * 80

@@ -237,8 +237,8 @@ class DaggerRunner(LongRunMixin, _CollectorLoop):
         """
         super().__init__(env, train_cfg, log_dir, device)
         options = self.alg.options
-        self.alg.checks_rollouts = self.cfg.get("check_for_nan", True)
-        if options.on_nan == "skip" and not self.alg.checks_rollouts:
+        self.alg.guard.checks_rollouts = self.cfg.get("check_for_nan", True)
+        if options.on_nan == "skip" and not self.alg.guard.checks_rollouts:
             raise ValueError("on_nan=skip has no effect with check_for_nan=False; set it to True")
         most = env.num_envs * self._longest_episode
         if options.episode_filter is not None and options.max_buffer_size < most:
