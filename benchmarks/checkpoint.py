@@ -1,7 +1,7 @@
-"""What saving a checkpoint costs: with 20 000 and with 1 000 000 transitions in the history, and writing it all.
+"""What saving costs: with 20 000 and with 1 000 000 transitions in the history, and writing all of it.
 
-Task ``distillation`` at reference scale: between two saves one rollout of 10 000 transitions arrives. Checked first:
-a run that loads the checkpoint has the same history. Sides take turns in one process.
+Task ``distillation`` at reference scale: between two saves one rollout of 10 000 transitions arrives. Checked
+first: a run that loads the checkpoint has the same history. Sides take turns in one process.
 
 Run: python benchmarks/checkpoint.py
 """
@@ -64,7 +64,7 @@ def check(runner: DaggerRunner, folder: Path) -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         runners = {f"{size}": filled(size, Path(folder) / f"{size}") for size in SIZES}
         first = in_turn({name: lambda runner=runner: save(runner) for name, runner in runners.items()}, 1)
@@ -84,7 +84,7 @@ def main() -> None:
                 seconds.setdefault(name, []).extend(values)
     typical = medians(seconds)
     for name, value in typical.items():
-        print(f"{name:>12}: {1e3 * value:7.1f} ms a save, ratio to the smallest {value / typical[f'{SIZES[0]}']:.2f}")
+        print(f"{name:>12}: {1e3 * value:7.1f} ms a save, ratio {value / typical[f'{SIZES[0]}']:.2f}")
     print(f"first save of {SIZES[-1]} transitions: {1e3 * first[f'{SIZES[-1]}'][0]:.0f} ms")
     record("checkpoint", [], {"seconds": typical, "first": {name: values[0] for name, values in first.items()}})
 

@@ -270,14 +270,21 @@ class LongRunMixin(OnPolicyRunner):
         state = load_checkpoint(run_dir / manifest.state, "cpu")
         best = run_dir / BEST_MODEL
         if best.is_file():
-            self.best_mean_reward = state["best_mean_reward"]
-            self._inherited_best = best
+            self._inherit_best(best, state["best_mean_reward"])
         self.logger.load_counters_state(state["counters"])
         self._resume_rng = state["rng"]
         continues = self._continue_environment(state)
         if continues:
             self.logger.load_episodes_state(state["episodes"])
         self._load_extra_state(state, continues, saved_rows(run_dir, manifest.segments))
+
+    def _inherit_best(self, best: Path, mean_reward: float) -> None:
+        try:
+            load_checkpoint(best)
+        except CheckpointError as error:
+            print(f"[Resume] the best model so far is lost, and chosen anew: {error}")
+        else:
+            self.best_mean_reward, self._inherited_best = mean_reward, best
 
     def _continue_environment(self, state: dict[str, Any]) -> bool:
         """Restore the environment; return whether that was possible."""

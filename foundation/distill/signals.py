@@ -60,5 +60,5 @@ class StopRequest:
         self._signum = signum
         name = signal.Signals(signum).name
         # Written past print's lock, which the interrupted code may hold.
-        message = f"\n[Run] {name}: the iteration is finished and saved; a second signal ends the run at once\n"
+        message = f"\n[Run] {name}: finishing the iteration, then saving; a second signal ends the run at once\n"
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, message.encode())

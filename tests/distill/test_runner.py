@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import DaggerRunner, PpoRunner
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint
@@ -182,3 +183,14 @@ def test_annealing_takes_ppos_learning_rate_linearly_to_zero(tmp_path):
     runner.learn(8)
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025, 0.0])
     assert (tmp_path / "run" / "best_model.pt").exists()
+
+
+def test_rsl_rls_own_runner_loads_our_checkpoints(tmp_path, teacher):
+    ours = make(tmp_path / "run", teacher)
+    ours.learn(3)
+    cfg = runner_cfg(class_name="Distillation")
+    stock = DistillationRunner(ToyEnv(), cfg, None, "cpu")
+    stock.load(str(tmp_path / "run" / "model_2.pt"))
+    assert stock.current_learning_iteration == 2
+    for name, value in ours.alg.student.state_dict().items():
+        assert torch.equal(stock.alg.student.state_dict()[name], value), name

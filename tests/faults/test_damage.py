@@ -173,3 +173,17 @@ def test_rows_that_would_run_code_are_refused_even_with_a_manifest_that_vouches_
     assert not witness.exists()
     torch.load(rows, weights_only=False)
     assert witness.exists()  # the file really is dangerous
+
+
+def test_a_damaged_best_model_is_not_handed_on_and_the_best_is_chosen_anew(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run_0")
+    best = tmp_path / "run_0" / "best_model.pt"
+    best.write_bytes(flipped(best.read_bytes(), 8 * 3000))
+    with quiet():
+        runner = build(tmp_path / "run_1")
+    runner.load(str(tmp_path / "run_0" / "model_3.pt"))
+    assert "the best model so far is lost, and chosen anew" in capsys.readouterr().out
+    assert runner.best_mean_reward == float("-inf")
+    with quiet():
+        runner.learn(2)
+    assert load_checkpoint(tmp_path / "run_1" / "best_model.pt")["iter"] >= 4

@@ -348,8 +348,8 @@ def test_any_manifest_is_read_or_refused(tmp_path, checkpoint, cases):
 
 USD_VALUES = [
     "nan", "inf", "-inf", "1e38", "-1", "0", "1e-45", '"text"', "(1, 2)", "()", "[]", "None", "true",
-    "(nan, 0, 0)", "(1e30, 1e30, 1e30)", "(0, 0, 0, 0)", "@./other.usda@", "</nowhere>", "</crazyflie>", '"Y"', '"W"',
-    "-0.0",
+    "(nan, 0, 0)", "(1e30, 1e30, 1e30)", "(0, 0, 0, 0)", "@./other.usda@", "</nowhere>", "</crazyflie>",
+    '"Y"', '"W"', "-0.0",
 ]  # fmt: skip
 
 

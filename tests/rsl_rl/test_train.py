@@ -143,6 +143,13 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
         (["--task", "distillation", "--num_envs", "0"], "num_envs must be at least 1, got 0"),
         (["--task", "distillation", "--max_iterations", "0"], "max_iterations must be at least 1, got 0"),
         (["--task", "distillation", "--num_env", "4"], "unrecognized argument '--num_env'"),
+        (["--task", "distillation", "--run_name", "a/b"], "run_name='a/b' is to be part of a folder's name"),
+        (["--task", "distillation", "--run_name", "..\\x"], "is to be part of a folder's name"),
+        (
+            ["--task", "point_ctrl", "--experiment_name", ".."],
+            "experiment_name='..' is to be part",
+        ),
+        (["--task", "point_ctrl", "--run_name", "x" * 101], "at most 100 characters"),
         (["--task", "distillation", "--foo"], "unrecognized argument '--foo'"),
         (["--task", "distillation", "--checkpoint", "/no/model.pt"], "/no/model.pt does not exist"),
         (["--task", "distillation", "--resume"], "there are no runs under logs/rsl_rl/distillation"),
@@ -262,3 +269,19 @@ def test_settings_of_a_continued_run_are_checked_against_its_own_and_not_the_def
     state = torch.load(newest / "model_3.pt")
     # Cosine at three quarters.
     assert state["optimizer_state_dict"]["param_groups"][0]["lr"] == pytest.approx(1e-3 * (0.5 - 0.5**1.5))
+
+
+def test_a_runs_folder_is_never_used_twice_and_one_that_appears_meanwhile_is_refused(empty, monkeypatch):
+    class Stopped(train.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(train, "datetime", Stopped)
+    short = ["--task", "point_ctrl", "--num_envs", "2", "--max_iterations", "1", "agent.num_steps_per_env=4"]
+    train.main(short)
+    train.main(short)
+    folder = empty / "logs" / "rsl_rl" / "point_ctrl_direct"
+    assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02_03-04-05", "2026-01-02_03-04-05_2"]
+    with pytest.raises(cli.UsageError, match="was created by another run just now; start this one again"):
+        train._claim(folder / "2026-01-02_03-04-05")
