@@ -230,11 +230,24 @@ def _require_known(node: DictConfig, key: str, group: str) -> None:
 
 
 def _to_dataclass(node: DictConfig, group: str) -> Any:
-    _require_range(_values(node, group), group)
+    values = _values(node, group)
+    _require_containers(node, group)
+    _require_range(values, group)
     try:
         return OmegaConf.to_object(node)
     except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{group}: {_first_line(error)}") from error
+
+
+def _require_containers(node: DictConfig, name: str) -> None:
+    """Check that no text stands for a group or a list: OmegaConf lets one pass that has a ``${`` in it."""
+    for key in node:
+        value, place = node[key], node._get_node(key)
+        if isinstance(place, (DictConfig, ListConfig)) and isinstance(value, str):
+            kind = "a group of settings" if isinstance(place, DictConfig) else "a list"
+            raise ConfigError(f"{name}.{key} must be {kind}, got {value!r}")
+        if isinstance(value, DictConfig):
+            _require_containers(value, f"{name}.{key}")
 
 
 def _values(node: DictConfig, group: str) -> Any:
@@ -256,4 +269,4 @@ def _require_range(values: Any, group: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
