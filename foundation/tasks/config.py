@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -201,8 +201,6 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> No
     _require_known(tree[group], key, group)
     value = _literal(value)
     before = OmegaConf.select(tree[group], key)
-    if isinstance(value, list) and _has_fixed_length(before) and len(value) != len(before):
-        raise ConfigError(f"{what}: expected {len(before)} values, got {len(value)}")
     try:
         # Where nothing is set there is nothing to merge with.
         OmegaConf.update(tree[group], key, value, merge=before is not None)
@@ -210,7 +208,7 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> No
         raise ConfigError(f"{what}: {_first_line(error)}") from error
 
 
-def _has_fixed_length(node: Any) -> bool:
+def _is_tuple(node: Any) -> bool:
     return isinstance(node, ListConfig) and get_origin(node._metadata.ref_type) is tuple
 
 
@@ -240,12 +238,18 @@ def _to_dataclass(node: DictConfig, group: str) -> Any:
 
 
 def _require_containers(node: DictConfig, name: str) -> None:
-    """Check that no text stands for a group or a list: OmegaConf lets one pass that has a ``${`` in it."""
+    """Check that groups and lists are such, and of the right length.
+
+    OmegaConf lets text pass in their place that has a ``${`` in it, and lists of any length for tuples.
+    """
     for key in node:
         value, place = node[key], node._get_node(key)
         if isinstance(place, (DictConfig, ListConfig)) and isinstance(value, str):
             kind = "a group of settings" if isinstance(place, DictConfig) else "a list"
             raise ConfigError(f"{name}.{key} must be {kind}, got {value!r}")
+        lengths = get_args(value._metadata.ref_type) if _is_tuple(value) else ()
+        if lengths and len(value) != len(lengths):
+            raise ConfigError(f"{name}.{key} must have {len(lengths)} values, got {len(value)}")
         if isinstance(value, DictConfig):
             _require_containers(value, f"{name}.{key}")
 

@@ -164,7 +164,7 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
             "exclude",
         ),
         (["--task", "distillation", "--seed", "-1"], "seed must be at least 0, got -1"),
-        (["--task", "point_ctrl", "env.init.rotor=[0.8]"], "expected 2 values, got 1"),
+        (["--task", "point_ctrl", "env.init.rotor=[0.8]"], "must have 2 values, got 1"),
         (["--task", "point_ctrl", "env.randomization.cf2x.min_thrust_to_weight=3"], "asks for more than 3.0"),
         (["--task", "distillation", "agent.logger=neptune"], "agent.logger must be tensorboard or wandb"),
     ],
