@@ -16,7 +16,7 @@ from rsl_rl.runners import OnPolicyRunner
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, atomic_save, is_plain, load_checkpoint, moved
 from foundation.distill.finite import NonFiniteError
-from foundation.distill.manifest import BEST_MODEL, RESUME_FOLDER, Manifest, manifest_path, prune
+from foundation.distill.manifest import BEST_MODEL, RESUME_FOLDER, Manifest, is_numbered, manifest_path, prune
 from foundation.distill.rng import rng_state, set_rng_state
 from foundation.distill.run_logger import HookedLogger
 from foundation.distill.segments import HistoryLog, saved_rows
@@ -50,10 +50,11 @@ class LongRunMixin(OnPolicyRunner):
         self.best_mean_reward = -math.inf
         self.last_completed_iteration = -1
         self.last_checkpoint: Path | None = None
-        """Newest checkpoint that was saved whole; None before the first."""
+        """Newest checkpoint that was saved with all that continuing needs; None before the first."""
+        self.last_saved_iteration = -1
+        """Last iteration that is in it."""
         self.first_iteration = 0
         """Iteration that the newest :meth:`learn` began with."""
-        self._saved: tuple[Path, int] | None = None
         self._stop = StopRequest()
         self._history_log: HistoryLog | None = None
         self._resume_rng: dict[str, Any] | None = None
@@ -70,27 +71,26 @@ class LongRunMixin(OnPolicyRunner):
         """
         self.first_iteration = self.current_learning_iteration
         self._num_iterations = num_learning_iterations
-        if self._inherited_best is not None and self._saves:
-            self._path(BEST_MODEL).parent.mkdir(parents=True, exist_ok=True)
-            for path in (self._inherited_best, manifest_path(self._inherited_best)):
-                if path.is_file():
-                    shutil.copy2(path, self._path(path.name))
-            self._inherited_best = None
-        try:
-            with StopRequest() as self._stop:
+        self._hand_on_best()
+        with StopRequest() as self._stop:
+            try:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
-            # rsl_rl would begin another call with the iteration that this one ended with.
-            self.current_learning_iteration = self.last_completed_iteration + 1
-        except KeyboardInterrupt:
-            self._save_interrupted()
-            raise
-        except NonFiniteError as error:
-            if self._saves:
-                error.keep(self._path(f"not_finite_{self.last_completed_iteration + 1}.pt"))
-            raise
+                # One that came while the last checkpoint was being written.
+                self._stop.check()
+            except KeyboardInterrupt:
+                self._save_interrupted()
+                raise
+            except NonFiniteError as error:
+                if self._saves:
+                    error.keep(self._path(f"not_finite_{self.last_completed_iteration + 1}.pt"))
+                raise
+        # rsl_rl would begin another call with the iteration that this one ended with.
+        self.current_learning_iteration = self.last_completed_iteration + 1
 
     def save(self, path: str, infos: dict | None = None) -> None:
-        """Write a checkpoint whole or not at all; a numbered one with all that continuing the run needs.
+        """Write a checkpoint whole or not at all; one with a number with all that continuing the run needs.
+
+        That is ``model_<iteration>.pt`` in the run's folder; elsewhere, and by another name, it is the weights.
 
         A disk that is full or gone costs this checkpoint and a warning. Earlier ones stay, and the next one is
         tried again.
@@ -100,7 +100,7 @@ class LongRunMixin(OnPolicyRunner):
     def _save(self, target: Path, infos: dict | None = None) -> bool:
         """Do what :meth:`save` says, and return whether the checkpoint was written."""
         try:
-            if target.name.startswith("model_"):
+            if self._saves and is_numbered(target) and target.parent.resolve() == self._path("").resolve():
                 self._save_complete(target, infos)
             else:
                 self._save_weights(target, infos)
@@ -124,15 +124,19 @@ class LongRunMixin(OnPolicyRunner):
             CheckpointError: If a file cannot be used, or does not fit environment and models.
         """
         state = load_checkpoint(path, map_location or self.device)
+        manifest = self._manifest_of(Path(path))
         try:
             continues = self.alg.load(state, load_cfg, strict)
-        except (RuntimeError, KeyError) as error:
+            iteration = int(state["iter"]) if continues else self.last_completed_iteration
+        except CheckpointError:
+            raise
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"checkpoint {path} does not fit the configured models: {reason}") from error
         if continues:
-            self.last_completed_iteration = state["iter"]
-            self.current_learning_iteration = state["iter"] + 1
-            self._load_training_state(Path(path))
+            self.last_completed_iteration = iteration
+            self.current_learning_iteration = iteration + 1
+            self._load_training_state(Path(path), manifest)
         return state.get("infos")
 
     def _save_interrupted(self) -> None:
@@ -206,7 +210,11 @@ class LongRunMixin(OnPolicyRunner):
     def _save_complete(self, path: Path, infos: dict | None) -> None:
         history, run_dir = self._history(), path.parent
         unchanged = history is None or not bool(history.storage.changed.any())
-        if (path, self.last_completed_iteration) == self._saved and unchanged:
+        if (
+            unchanged
+            and path == self.last_checkpoint
+            and self.last_completed_iteration == self.last_saved_iteration
+        ):
             # rsl_rl saves the last iteration twice where the interval ends with it.
             return
         manifest_path(path).unlink(missing_ok=True)
@@ -224,10 +232,12 @@ class LongRunMixin(OnPolicyRunner):
                 manifest.files |= segments
                 manifest.segments = list(segments)
                 manifest.write(manifest_path(path))
-        self.last_checkpoint, self._saved = path, (path, self.last_completed_iteration)
-        prune(
-            run_dir, self.cfg.get("keep_last", DEFAULT_KEEP_LAST), self.cfg.get("keep_every", DEFAULT_KEEP_EVERY)
-        )
+        self.last_checkpoint, self.last_saved_iteration = path, self.last_completed_iteration
+        keep_last = self.cfg.get("keep_last", DEFAULT_KEEP_LAST)
+        try:
+            prune(path, keep_last, self.cfg.get("keep_every", DEFAULT_KEEP_EVERY))
+        except OSError as error:
+            print(f"[Checkpoint] what is no longer kept could not be removed: {error}", flush=True)
 
     def _training_state(self) -> dict[str, Any]:
         return {
@@ -255,18 +265,26 @@ class LongRunMixin(OnPolicyRunner):
         self._env_state_refused = True
         return None
 
-    def _load_training_state(self, checkpoint: Path) -> None:
-        run_dir, path = checkpoint.parent, manifest_path(checkpoint)
-        manifest = Manifest.read(path) if path.is_file() else None
-        if manifest is None or manifest.state is None:
-            print(f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue")
-            return
+    @staticmethod
+    def _manifest_of(checkpoint: Path) -> Manifest | None:
+        """Return a checkpoint's manifest, if it has one, when its files have been compared with it."""
+        path = manifest_path(checkpoint)
+        if not path.is_file():
+            return None
+        manifest = Manifest.read(path)
         try:
-            manifest.verify(run_dir)
+            manifest.verify(checkpoint.parent)
         except CheckpointError as error:
             raise CheckpointError(
                 f"checkpoint {checkpoint} is damaged: {error}; use an older one, as --resume does by itself"
             ) from error
+        return manifest
+
+    def _load_training_state(self, checkpoint: Path, manifest: Manifest | None) -> None:
+        run_dir = checkpoint.parent
+        if manifest is None or manifest.state is None:
+            print(f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue")
+            return
         state = load_checkpoint(run_dir / manifest.state, "cpu")
         best = run_dir / BEST_MODEL
         if best.is_file():
@@ -285,6 +303,20 @@ class LongRunMixin(OnPolicyRunner):
             print(f"[Resume] the best model so far is lost, and chosen anew: {error}")
         else:
             self.best_mean_reward, self._inherited_best = mean_reward, best
+
+    def _hand_on_best(self) -> None:
+        """Copy the best model of the run that is continued, so that this run has one from the beginning."""
+        if self._inherited_best is None or not self._saves:
+            return
+        try:
+            self._path("").mkdir(parents=True, exist_ok=True)
+            for path in (self._inherited_best, manifest_path(self._inherited_best)):
+                if path.is_file() and path.resolve() != self._path(path.name).resolve():
+                    shutil.copy2(path, self._path(path.name))
+        except OSError as error:
+            print(f"[Resume] the best model so far could not be copied, and is chosen anew: {error}", flush=True)
+            self.best_mean_reward = -math.inf
+        self._inherited_best = None
 
     def _continue_environment(self, state: dict[str, Any]) -> bool:
         """Restore the environment; return whether that was possible."""

@@ -1,7 +1,7 @@
 """Manifests: which files make up a checkpoint, and what they have to contain.
 
-A numbered checkpoint ``model_50.pt`` is complete once ``model_50.json`` is there: it is written last, and lists
-the checkpoint's files with their sizes and checksums. rsl_rl loads the ``.pt`` file without knowing of it.
+A numbered checkpoint ``model_50.pt`` is complete once ``model_50.manifest.json`` is there: it is written last, and
+lists the checkpoint's files with their sizes and checksums. rsl_rl loads the ``.pt`` file without knowing of it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Manifest:
 
 def manifest_path(checkpoint: Path) -> Path:
     """Return where the manifest of a ``.pt`` file is."""
-    return checkpoint.with_suffix(".json")
+    return checkpoint.with_suffix(".manifest.json")
 
 
 def digest_beside(checkpoint: Path) -> FileDigest | None:
@@ -94,8 +94,12 @@ def digest_beside(checkpoint: Path) -> FileDigest | None:
 
 def numbered_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's ``model_<iteration>.pt``, newest first."""
-    found = [path for path in run_dir.glob("model_*.pt") if re.fullmatch(r"model_\d+", path.stem)]
-    return sorted(found, key=_iteration, reverse=True)
+    return sorted(filter(is_numbered, run_dir.glob("model_*.pt")), key=_iteration, reverse=True)
+
+
+def is_numbered(checkpoint: Path) -> bool:
+    """Return whether a file's name is that of a checkpoint with a number."""
+    return re.fullmatch(r"model_\d+\.pt", checkpoint.name) is not None
 
 
 def newest_intact(run_dir: Path) -> tuple[Path | None, list[str]]:
@@ -119,22 +123,22 @@ def newest_intact(run_dir: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
-def prune(run_dir: Path, keep_last: int, keep_every: int) -> None:
-    """Remove what is no longer kept.
+def prune(current: Path, keep_last: int, keep_every: int) -> None:
+    """Remove what a run no longer keeps.
 
     Args:
-        run_dir: The run's folder.
-        keep_last: Number of newest complete checkpoints that keep their training state.
-        keep_every: Of older ones, the weights are kept where this divides the iteration.
+        current: The checkpoint that was just written, which stays.
+        keep_last: Number of complete checkpoints that keep their training state: this one and the newest others.
+        keep_every: Of the rest, the weights are kept where this divides the iteration.
     """
-    complete = [path for path in numbered_checkpoints(run_dir) if manifest_path(path).is_file()]
-    used: set[str] = set()
-    for number, path in enumerate(complete):
+    run_dir, used = current.parent, set()
+    others = [path for path in numbered_checkpoints(run_dir) if path != current and manifest_path(path).is_file()]
+    for number, path in enumerate([current, *others]):
         try:
             manifest = Manifest.read(manifest_path(path))
         except CheckpointError:
-            # Whatever it refers to may still be of use to whoever repairs it.
-            return
+            # It cannot be continued from, so nothing is kept for it.
+            continue
         if number < keep_last:
             used.update(manifest.files)
         elif _iteration(path) % keep_every:

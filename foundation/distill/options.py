@@ -137,8 +137,8 @@ class DaggerOptions:
         Raises:
             ValueError: If an option works in a single process only.
         """
-        for name in ("episode_filter", "buffer_dir"):
-            if getattr(self, name) is not None:
+        for name, alone in (("episode_filter", None), ("buffer_dir", None), ("on_nan", "raise")):
+            if getattr(self, name) != alone:
                 raise ValueError(
                     f"{name}={getattr(self, name)} works in a single process only; drop it, or train on one GPU"
                 )

@@ -67,14 +67,13 @@ class HistoryLog:
         slots = self._slots_to_write(storage.changed.nonzero()[:, 0].cpu())
         written: dict[int, _Segment] = {}
         rows_per_segment = max(1, self.SEGMENT_BYTES // storage.record.num_bytes)
-        owner = self._owner.clone()
+        parts = dict(enumerate(slots.split(rows_per_segment), self._next)) if len(slots) else {}
         try:
-            for number, part in enumerate(slots.split(rows_per_segment) if len(slots) else (), self._next):
+            for number, part in parts.items():
                 name = f"{RESUME_FOLDER}/rows_{number:06d}.pt"
                 written[number] = _Segment(name, FileDigest(0, ""), len(part), len(part))
                 state = {"slots": part.int(), "rows": storage.records(part)}
                 written[number].digest = atomic_save(state, self._run_dir / name)
-                owner[part] = number
             lost = self._lost(slots)
             kept = {number: one for number, one in self._segments.items() if one.live > lost.get(number, 0)}
             yield {one.name: one.digest for one in (*kept.values(), *written.values())}
@@ -85,7 +84,8 @@ class HistoryLog:
         for number, one in kept.items():
             one.live -= lost.get(number, 0)
         self._segments = kept | written
-        self._owner = owner
+        for number, part in parts.items():
+            self._owner[part] = number
         self._next += len(written)
         storage.changed[slots.to(storage.changed.device)] = False
 

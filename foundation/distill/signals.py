@@ -42,7 +42,8 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         """Give the signals back."""
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            # None is a handler that Python does not know.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
     def check(self) -> None:
         """Obey a request.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -97,19 +98,23 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     try:
         runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt as stop:
-        left = iterations - (runner.last_completed_iteration + 1 - runner.first_iteration)
-        print(f"\n[Run] {_how_to_continue(args, runner.last_checkpoint, left)}", flush=True)
+        print(f"\n[Run] {_how_to_continue(args, runner, iterations)}", flush=True)
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
     except NonFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(cli.RUN_FAILED) from None
 
 
-def _how_to_continue(args: argparse.Namespace, checkpoint: Path | None, left: int) -> str:
-    if checkpoint is None:
+def _how_to_continue(args: argparse.Namespace, runner: Any, iterations: int) -> str:
+    if runner.last_checkpoint is None:
         return "interrupted, no checkpoint was saved"
-    command = f"foundation train --task {args.task} --checkpoint {checkpoint} --max_iterations {max(left, 1)}"
-    return f"interrupted, checkpoint saved: {checkpoint}; continue with: {command}"
+    done = runner.last_saved_iteration + 1 - runner.first_iteration
+    words = ["foundation", "train", "--task", args.task, "--checkpoint", str(runner.last_checkpoint)]
+    words += ["--max_iterations", str(max(iterations - done, 1))]
+    words += [] if args.device == "cpu" else ["--device", args.device]
+    lost = runner.last_completed_iteration - runner.last_saved_iteration
+    what = f"interrupted, {lost} iterations are not saved, last checkpoint" if lost else "interrupted, checkpoint"
+    return f"{what} saved: {runner.last_checkpoint}; continue with: {shlex.join(words)}"
 
 
 def _prepare(args: argparse.Namespace, overrides: list[str]) -> tuple[Any, Path, int]:
@@ -241,7 +246,13 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
 def _first_of_several_teachers(agent_cfg: Any) -> Path | None:
     """Return the teacher whose network all of several share, if there are several."""
     configured = getattr(agent_cfg.algorithm, "teacher_checkpoint", None)
-    return Path(configured[0]) if isinstance(configured, list) else None
+    if not isinstance(configured, list):
+        return None
+    if len(configured) < 2 or not all(isinstance(path, str) for path in configured):
+        raise cli.UsageError(
+            f"a list of agent.algorithm.teacher_checkpoint must name at least two files, got {configured}"
+        )
+    return Path(configured[0])
 
 
 def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:

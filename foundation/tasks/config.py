@@ -32,6 +32,10 @@ WHOLE_BITS = {"env": 32, "agent": 64}
 """Size of the whole numbers of each group: those of the environment go into kernels."""
 
 
+# What OmegaConf raises where a value does not fit, whole numbers beyond floats and deep nesting included.
+_REFUSALS = (OmegaConfBaseException, ValueError, OverflowError, RecursionError)
+
+
 class ConfigError(ValueError):
     """A setting is unknown or has a value that cannot work."""
 
@@ -149,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
     try:
         return OmegaConf.merge(node, OmegaConf.create(_literal(update)))  # pyright: ignore
-    except (OmegaConfBaseException, ValueError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"saved parameters do not fit {name}: {_first_line(error)}") from error
 
 
@@ -204,7 +208,7 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> No
     try:
         # Where nothing is set there is nothing to merge with.
         OmegaConf.update(tree[group], key, value, merge=before is not None)
-    except OmegaConfBaseException as error:
+    except _REFUSALS as error:
         raise ConfigError(f"{what}: {_first_line(error)}") from error
 
 
@@ -228,12 +232,11 @@ def _require_known(node: DictConfig, key: str, group: str) -> None:
 
 
 def _to_dataclass(node: DictConfig, group: str) -> Any:
-    values = _values(node, group)
+    _values(node, group)
     _require_containers(node, group)
-    _require_range(values, group)
     try:
         return OmegaConf.to_object(node)
-    except (OmegaConfBaseException, ValueError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"{group}: {_first_line(error)}") from error
 
 
@@ -255,10 +258,13 @@ def _require_containers(node: DictConfig, name: str) -> None:
 
 
 def _values(node: DictConfig, group: str) -> Any:
+    """Return settings as plain containers, with all numbers in range."""
     try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
+        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except _REFUSALS as error:
         raise ConfigError(f"{group}: {_first_line(error)}") from error
+    _require_range(values, group)
+    return values
 
 
 def _require_range(values: Any, group: str) -> None:

@@ -208,3 +208,33 @@ def test_a_teachers_run_continues_exactly(tmp_path, schedule):
     second.load(str(tmp_path / "first" / "model_1.pt"))
     second.learn(ITERATIONS - 2)
     assert difference(state(one), state(second)) is None
+
+
+def test_a_run_may_be_continued_in_its_own_folder(build):
+    build("first").learn(3)
+    second = build("first", seed=99)
+    second.load("first/model_2.pt")
+    second.learn(3)
+    assert_same(whole(build), second)
+
+
+def test_weights_saved_elsewhere_or_by_another_name_leave_the_runs_checkpoints_alone(build):
+    runner = build("first")
+    runner.learn(2)
+    runner.save("elsewhere/model_1.pt")
+    runner.save("first/model_final.pt")
+    runner.learn(2)
+    second = build("second")
+    second.load("first/model_3.pt")
+    assert len(second.alg.history) == len(runner.alg.history)
+    for path in ("elsewhere/model_1.pt", "first/model_final.pt"):
+        build("third").load(path)
+
+
+def test_a_json_file_of_others_beside_a_checkpoint_is_left_alone(build):
+    runner = build("first")
+    runner.learn(1)
+    Path("first/policy.json").write_text("{}")
+    runner.save("first/policy.pt")
+    build("second").load("first/policy.pt")
+    assert Path("first/policy.json").read_text() == "{}"

@@ -82,7 +82,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one_bit_for_bit
         assert torch.equal(second.alg.history[:][name], values), name
     assert torch.equal(expected["sampler"]["waiting"], got["sampler"]["waiting"])
     assert {p.name for p in (tmp_path / "second").iterdir() if not p.name.startswith("events")} == {
-        "best_model.json", "best_model.pt", "git", "model_5.json", "model_5.pt", "resume",
+        "best_model.manifest.json", "best_model.pt", "git", "model_5.manifest.json", "model_5.pt", "resume",
     }  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_without_the_training_state_a_resumed_run_differs_and_says_so(tmp_path, 
     whole = make(tmp_path / "whole", teacher)
     whole.learn(6)
     make(tmp_path / "first", teacher).learn(3)
-    (tmp_path / "first" / "model_2.json").unlink()
+    (tmp_path / "first" / "model_2.manifest.json").unlink()
     second = make(tmp_path / "second", teacher, seed=99)
     second.load(str(tmp_path / "first" / "model_2.pt"))
     assert "no training state belongs to model_2.pt" in capsys.readouterr().out

@@ -50,8 +50,8 @@ def run(tmp_path_factory) -> Path:
 
 def files_of_the_newest(run: Path) -> list[str]:
     """Return the names of the files that only the newest checkpoint has."""
-    newest, older = (Manifest.read(run / f"model_{i}.json") for i in (3, 2))
-    return ["model_3.json", *sorted(set(newest.files) - set(older.files))]
+    newest, older = (Manifest.read(run / f"model_{i}.manifest.json") for i in (3, 2))
+    return ["model_3.manifest.json", *sorted(set(newest.files) - set(older.files))]
 
 
 def check_damages(run: Path, tmp_path: Path, cases: int, seed: int) -> None:
@@ -88,7 +88,7 @@ def test_thousands_of_damages_are_seen(run, tmp_path, record_figures):
     record_figures("damaged files", cases=6000, unseen=0)
 
 
-@pytest.mark.parametrize("name", ["model_3.pt", "model_3.json"])
+@pytest.mark.parametrize("name", ["model_3.pt", "model_3.manifest.json"])
 def test_a_damaged_checkpoint_given_by_path_is_one_clear_error(run, tmp_path, name):
     shutil.copytree(run, tmp_path / "copy")
     path = tmp_path / "copy" / name
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_rsl_rls_own_runner_needs_no_manifest(run, tmp_path):
 
 def test_a_newer_format_is_refused_by_its_number(run, tmp_path):
     shutil.copytree(run, tmp_path / "copy")
-    path = tmp_path / "copy" / "model_3.json"
+    path = tmp_path / "copy" / "model_3.manifest.json"
     import foundation.distill.manifest as manifest
 
     contents = json.loads(path.read_bytes())
@@ -160,7 +160,7 @@ def test_rows_that_would_run_code_are_refused_even_with_a_manifest_that_vouches_
         def __reduce__(self):
             return os.mkdir, (str(witness),)
 
-    manifest_file = tmp_path / "run_0" / "model_3.json"
+    manifest_file = tmp_path / "run_0" / "model_3.manifest.json"
     manifest = Manifest.read(manifest_file)
     rows = tmp_path / "run_0" / manifest.segments[-1]
     torch.save({"slots": Evil()}, rows)

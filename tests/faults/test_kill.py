@@ -56,7 +56,7 @@ def kill_again_and_again(root: Path, kills: int, seed: int) -> dict[str, int]:
                 break
         run = root / f"run_{number}"
         died_saving += bool(list(run.glob("**/.*.tmp"))) or any(
-            not path.with_suffix(".json").exists() for path in run.glob("model_*.pt")
+            not path.with_suffix(".manifest.json").exists() for path in run.glob("model_*.pt")
         )
         found = newest_of(root)
         last = -1 if found is None else load_checkpoint(found)["iter"]
