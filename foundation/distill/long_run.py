@@ -283,7 +283,11 @@ class LongRunMixin(OnPolicyRunner):
     def _load_training_state(self, checkpoint: Path, manifest: Manifest | None) -> None:
         run_dir = checkpoint.parent
         if manifest is None or manifest.state is None:
-            print(f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue")
+            print(
+                f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue; "
+                "history, environment and random states begin anew",
+                flush=True,
+            )
             return
         state = load_checkpoint(run_dir / manifest.state, "cpu")
         best = run_dir / BEST_MODEL
