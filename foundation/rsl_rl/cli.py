@@ -140,7 +140,8 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
 
 def _runs_in(folder: Path) -> list[Path]:
     """Return an experiment's runs that have checkpoints, newest first; none if the folder is itself a run."""
-    if list(folder.glob("*.pt")):
+    # os.path answers for names, too, that no folder can have.
+    if not os.path.isdir(folder) or list(folder.glob("*.pt")):
         return []
     return sorted((path for path in folder.glob("*") if list(path.glob("*.pt"))), reverse=True)
 

@@ -110,8 +110,10 @@ class QuadParams:
         )
         slopes = self.thrust_curve[:, 1] + 2.0 * self.thrust_curve[:, 2]
         _require("thrust_curve", slopes > 0.0, slopes, "rising at full speed")
-        idle = 4.0 * self.thrust_curve[:, 0] / (self.mass * GRAVITY)
-        _require("thrust_curve", idle <= 1.0, idle, "too weak to lift the mass at rest (thrust-to-weight up to 1)")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            hover = self.hover_speed
+        within = (hover >= 0.0) & (hover <= 1.0)
+        _require("thrust_curve", within, hover, "as strong as the weight at a rotor speed in [0, 1]")
 
 
 def _require(name: str, ok: np.ndarray, value: np.ndarray, demand: str) -> None:

@@ -236,7 +236,7 @@ class _Reader:
         position = joint.GetLocalPos0Attr() if base_is_first else joint.GetLocalPos1Attr()
         rotation = joint.GetLocalRot0Attr() if base_is_first else joint.GetLocalRot1Attr()
         axis = joint.GetAxisAttr().Get()
-        if axis not in ("X", "Y", "Z"):
+        if not isinstance(axis, str) or axis not in ("X", "Y", "Z"):  # an asset's path compares equal to text
             raise UsdVehicleError(self._path, f"joint {path} about the axis {_shown(axis)}, not X, Y or Z")
         axis_b = self._to_z_up @ self._quat_matrix(rotation) @ np.eye(3)["XYZ".index(axis)]
         if abs(axis_b[2]) < 1.0 - 1e-3:

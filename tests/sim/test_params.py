@@ -32,6 +32,9 @@ def test_hover_speed_covers_a_linear_thrust_curve(nominal):
         ({"inertia": np.triu(np.ones((3, 3)))[None]}, "symmetric"),
         ({"rotor_pos_b": np.zeros((1, 3, 3))}, r"rotor_pos_b must have shape \(1, 4, 3\), got \(1, 3, 3\)"),
         ({"thrust_curve": np.array([[0.3, 0.0, -0.1]])}, "rising at full speed"),
+        # More than the weight at rest and at full speed, and at every speed between.
+        ({"thrust_curve": np.array([[0.3, -0.4, 0.25]])}, r"the weight at a rotor speed in \[0, 1\], got nan"),
+        ({"mass": np.array([1e-45]), "inertia": np.eye(3)[None] * 1e-45}, "the weight at a rotor speed"),
     ],
 )
 def test_an_unphysical_vehicle_is_refused_with_name_and_value(nominal, change, message):

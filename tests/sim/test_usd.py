@@ -167,6 +167,23 @@ def test_a_reversed_drive_reverses_its_rotor(tmp_path):
         ),
         (lambda t: t.replace("</crazyflie/m2_prop>", "</crazyflie/m1_prop>"), "not four distinct propellers"),
         (lambda t: "not usd at all", "a file that USD cannot open"),
+        (lambda t: t.replace("mass = 0.025", "mass = nan"), "body.physics:mass = nan, not a finite number"),
+        (
+            lambda t: t.replace("mass = 0.025", "mass = 0.025\n point3f physics:centerOfMass = (nan, 0, 0)"),
+            "centerOfMass = (nan, 0, 0), not 3 finite numbers",
+        ),
+        (
+            lambda t: t.replace("mass = 0.025", "mass = 0.025\n quatf physics:principalAxes = (nan, 0, 0, 1)"),
+            "not a quaternion",
+        ),
+        (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = </x>"), "what USD cannot read"),
+        (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = -1"), "metersPerUnit = -1.0, not a positive"),
+        (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = 1e308"), "cannot fly"),
+        (lambda t: t.replace('axis = "Z"', 'axis = "XY"', 1), "about the axis XY, not X, Y or Z"),
+        (lambda t: t.replace('token physics:axis = "Z"', "asset physics:axis = @Z@", 1), "not X, Y or Z"),
+        (lambda t: t.replace("targetVelocity = 1", "targetVelocity = inf", 1), "not a finite number"),
+        (lambda t: t.replace("body1 = </crazyflie/m1_prop>", "body1 = </crazyflie/body>"), "without a propeller"),
+        (lambda t: t.replace("translate = (0.031,", "translate = (inf,", 1), "m1_prop"),
     ],
 )
 def test_a_file_that_is_no_quadrotor_is_refused_with_path_finding_and_expectation(tmp_path, edit, found):

@@ -1,0 +1,100 @@
+"""Damaged binary USD files, which usd-core reads in C++: in processes that may be lost.
+
+usd-core 26.11 has no full defence against damage in this format: of a thousand random changes about three make it
+loop for seconds or for ever, and of ten thousand a few make it crash. The test counts them.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import random
+import resource
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
+
+FORK = multiprocessing.get_context("fork")
+LONGEST_CASE = 2.0
+"""Seconds after which a case counts as a hang."""
+MEMORY = 6 * 2**30
+"""Address space of the reading process [bytes]: a damaged length asks for more than there is."""
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        at = rng.randrange(len(out))
+        match rng.randrange(5):
+            case 0:
+                out[at] ^= 1 << rng.randrange(8)
+            case 1:
+                out[at] = rng.randrange(256)
+            case 2:
+                del out[at : at + rng.choice([1, 4, 8, 100])]
+            case 3:
+                out[at:at] = rng.randbytes(rng.choice([1, 4, 8]))
+            case 4:
+                out[at : at + 8] = rng.choice([0, 2**31, 2**40, 2**62, len(out)]).to_bytes(8, "little")
+    return bytes(out)
+
+
+def read_all(data: bytes, seeds: range, folder: Path, answers: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # usd-core's warnings
+    faulthandler.disable()  # a crash is counted, that is enough
+    for seed in seeds:
+        path = folder / f"{seed}.usdc"
+        path.write_bytes(damaged(data, random.Random(seed)))
+        answers.send("began")
+        try:
+            load_quad(str(path))
+            answers.send("read")
+        except UsdVehicleError as error:
+            answers.send("refused" if "\n" not in str(error) else f"two lines: {error!r}")
+        except BaseException as error:
+            answers.send(f"{type(error).__name__}: {error}")
+        path.unlink()
+    os._exit(0)
+
+
+def outcomes(data: bytes, count: int, folder: Path) -> list[str]:
+    """Return what became of each damaged file: read, refused, hung, crashed, or what was raised instead."""
+    found: list[str] = []
+    while len(found) < count:
+        ours, theirs = FORK.Pipe(duplex=False)
+        reader = FORK.Process(target=read_all, args=(data, range(len(found), count), folder, theirs))
+        reader.start()
+        theirs.close()
+        try:
+            while len(found) < count:
+                assert ours.recv() == "began"
+                if not ours.poll(LONGEST_CASE):
+                    found.append("hung")
+                    break
+                found.append(ours.recv())
+        except EOFError:
+            found.append("crashed")
+        reader.kill()
+        reader.join()
+    return found
+
+
+@pytest.mark.parametrize("cases", [40, pytest.param(6000, marks=pytest.mark.faults)])
+def test_a_damaged_binary_file_is_read_or_refused_unless_usd_itself_is_lost(tmp_path, cases, record_figures):
+    from pxr import Usd
+
+    stage = Usd.Stage.Open(CF2X_USD_PATH)
+    whole = tmp_path / "whole.usdc"
+    stage.GetRootLayer().Export(str(whole))
+    load_quad(str(whole))
+    found = outcomes(whole.read_bytes(), cases, tmp_path)
+    figures = {kind: found.count(kind) for kind in ("read", "refused", "hung", "crashed")}
+    assert sum(figures.values()) == cases, set(found) - set(figures)
+    assert figures["read"] > 0
+    assert figures["hung"] + figures["crashed"] <= max(2, cases // 100)
+    record_figures("damaged binary USD files", **figures)
