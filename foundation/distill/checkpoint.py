@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,27 @@ def check_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what
         f"{what} does not fit the configured model: layer {name} has shape {theirs} in the file and {ours} in the "
         f"model; {cause}"
     )
+
+
+def check_models(
+    models: Mapping[str, torch.nn.Module], state: dict[str, Any], load_cfg: dict | None, strict: bool, whose: str
+) -> None:
+    """Check the weights of a checkpoint that rsl_rl is about to load.
+
+    Args:
+        models: The models by the names that a checkpoint has for them, such as ``student``.
+        state: The checkpoint.
+        load_cfg: Which parts are loaded; None loads all.
+        strict: Whether missing and unexpected entries are errors; if not, nothing is checked.
+        whose: How messages begin, as in ``the checkpoint's``.
+
+    Raises:
+        CheckpointError: If a model's do not fit.
+    """
+    for name, model in models.items():
+        weights = state.get(f"{name}_state_dict")
+        if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
+            check_weights(model, weights, f"{whose} {name}")
 
 
 def _names(some: dict[str, Any], others: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from tensordict import TensorDict
 
 from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.finite import all_finite, step_error
+from foundation.distill.finite import all_finite, state_of, step_error
 from foundation.distill.observations import tensors_of
 from foundation.distill.run_logger import HookedLogger
 from foundation.distill.schedule import STUDENT_PHASE
@@ -47,8 +47,7 @@ class Collector:
             NonFiniteError: If a step returned NaN or infinity.
         """
         with torch.inference_mode():
-            if hasattr(self._env, "state_dict") and hasattr(self._env, "load_state_dict"):
-                self._alg.guard.env_state = self._env.state_dict()  # pyright: ignore
+            self._alg.guard.env_state = state_of(self._env)
             return self._collect_deferred(obs) if self._can_defer() else self._collect_step_by_step(obs)
 
     def _can_defer(self) -> bool:

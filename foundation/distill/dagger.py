@@ -15,6 +15,7 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import AggregatedBuffer
+from foundation.distill.finite import gradient_norm
 from foundation.distill.guard import FiniteGuard
 from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
@@ -328,7 +329,7 @@ class DaggerDistillation(ResumableDistillation):
             self.reduce_parameters()
         # Asking the model for its parameters takes as long as clipping them.
         parameters = self.optimizer.param_groups[0]["params"]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = gradient_norm(parameters)
         if not self.guard.allows_step(norm, batch):
             return False
         if self.max_grad_norm:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
+from torch import nn
 
 from foundation.distill.checkpoint import atomic_save, is_plain, load_checkpoint, moved
 from foundation.distill.observations import tensors_of
+from foundation.distill.schedule import TEACHER_PHASE
 
 ON_NAN = ("raise", "skip")
 _NAMED = 8
@@ -71,6 +73,17 @@ def all_finite(fields: Mapping[str, torch.Tensor]) -> bool:
     return all(bool(torch.isfinite(values).all()) for values in numbers)
 
 
+def gradient_norm(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the norm of all gradients that the parameters hold, which is not finite if one of them is not."""
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _spoilt(fields: Mapping[str, torch.Tensor]) -> tuple[list[str], torch.Tensor]:
+    """Return the names of the fields (N, ...) with NaN or infinity, and the environments where it is."""
+    what = [name for name, values in fields.items() if not bool(finite_rows({name: values}).all())]
+    return what, (~finite_rows(fields)).nonzero()[:, 0]
+
+
 def rollout_error(
     storage: RolloutStorage, phases: torch.Tensor, iteration: int, env_state: Any, weights: dict[str, Any]
 ) -> NonFiniteError:
@@ -86,9 +99,8 @@ def rollout_error(
     fields = fields_of(storage)
     step = int((~finite_rows(fields, 2)).any(1).nonzero()[0])
     first = {name: values[step] for name, values in fields.items()}
-    what = [name for name, values in first.items() if not bool(finite_rows({name: values}).all())]
-    envs = (~finite_rows(first)).nonzero()[:, 0]
-    driven = torch.where((phases == 1)[..., None], storage.privileged_actions, storage.actions)
+    what, envs = _spoilt(first)
+    driven = torch.where((phases == TEACHER_PHASE)[..., None], storage.privileged_actions, storage.actions)
     dump = {
         "kind": "rollout",
         "iteration": iteration,
@@ -110,8 +122,7 @@ def rollout_error(
 
 def step_error(fields: Mapping[str, torch.Tensor], step: int) -> NonFiniteError:
     """Return the error for what an environment's step returned, each field (N, ...)."""
-    what = [name for name, values in fields.items() if not bool(finite_rows({name: values}).all())]
-    envs = (~finite_rows(fields)).nonzero()[:, 0]
+    what, envs = _spoilt(fields)
     values = {name: values.clone() for name, values in fields.items()}
     dump = {"kind": "step", "step": step, "env_ids": envs, "what": what, "values": values}
     return NonFiniteError(
@@ -162,6 +173,13 @@ def replay(
     for actions in contents["actions"]:
         obs, rewards, dones, _ = env.step(actions.to(env.device))
         yield obs, rewards, dones
+
+
+def state_of(env: VecEnv) -> Any:
+    """Return an environment's ``state_dict``; None if it cannot be set back to it."""
+    if not hasattr(env, "state_dict") or not hasattr(env, "load_state_dict"):
+        return None
+    return env.state_dict()  # pyright: ignore
 
 
 def forget_non_finite(hidden: Any) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tensordict import TensorDict
-from torch import nn
 
 from foundation.distill.finite import (
     NonFiniteError,
@@ -15,6 +14,7 @@ from foundation.distill.finite import (
     fields_of,
     finite_rows,
     forget_non_finite,
+    gradient_norm,
     listed,
     loss_error,
     rollout_error,
@@ -88,8 +88,7 @@ class FiniteGuard:
             return loss
 
         def check_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-            self.allows_step(nn.utils.get_total_norm(gradients))
+            self.allows_step(gradient_norm(optimizer.param_groups[0]["params"]))
 
         self._alg.loss_fn = checked
         self._alg.optimizer.register_step_pre_hook(check_gradients)

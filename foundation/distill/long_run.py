@@ -15,7 +15,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, atomic_save, is_plain, load_checkpoint, moved
-from foundation.distill.finite import NonFiniteError
+from foundation.distill.finite import NonFiniteError, state_of
 from foundation.distill.manifest import BEST_MODEL, RESUME_FOLDER, Manifest, is_numbered, manifest_path, prune
 from foundation.distill.rng import rng_state, set_rng_state
 from foundation.distill.run_logger import HookedLogger
@@ -125,6 +125,7 @@ class LongRunMixin(OnPolicyRunner):
         """
         state = load_checkpoint(path, map_location or self.device)
         manifest = self._manifest_of(Path(path))
+        self._check_models(state, path, load_cfg, strict)
         try:
             continues = self.alg.load(state, load_cfg, strict)
             iteration = int(state["iter"]) if continues else self.last_completed_iteration
@@ -138,6 +139,9 @@ class LongRunMixin(OnPolicyRunner):
             self.current_learning_iteration = iteration + 1
             self._load_training_state(Path(path), manifest)
         return state.get("infos")
+
+    def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
+        """Check that a checkpoint's weights fit the models, where the algorithm does not by itself."""
 
     def _save_interrupted(self) -> None:
         if self._saves:
@@ -241,7 +245,6 @@ class LongRunMixin(OnPolicyRunner):
 
     def _training_state(self) -> dict[str, Any]:
         return {
-            "iteration": self.last_completed_iteration,
             "rng": rng_state(self.device),
             "env": self._env_state(),
             "counters": self.logger.counters_state(),
@@ -251,9 +254,7 @@ class LongRunMixin(OnPolicyRunner):
         }
 
     def _env_state(self) -> Any:
-        if not hasattr(self.env, "state_dict") or not hasattr(self.env, "load_state_dict"):
-            return None
-        state = self.env.state_dict()  # pyright: ignore
+        state = state_of(self.env)
         if is_plain(state):
             return moved(state, "cpu")
         if not self._env_state_refused:

@@ -9,7 +9,7 @@ import torch
 from rsl_rl.algorithms import Distillation
 
 from foundation.distill.aggregation import Aggregation
-from foundation.distill.checkpoint import CheckpointError, check_weights, moved
+from foundation.distill.checkpoint import CheckpointError, check_models, moved
 from foundation.distill.schedule import Driver
 from foundation.distill.teachers import TeacherEnsemble, teachers_in
 
@@ -62,10 +62,8 @@ class ResumableDistillation(Distillation):
                 f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
                 f"list of {count}"
             )
-        for name, model in (("student", self._raw_student), ("teacher", self._raw_teacher)):
-            weights = loaded_dict.get(f"{name}_state_dict")
-            if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
-                check_weights(model, weights, f"the checkpoint's {name}")
+        models = {"student": self._raw_student, "teacher": self._raw_teacher}
+        check_models(models, loaded_dict, load_cfg, strict, "the checkpoint's")
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
         except RuntimeError as error:

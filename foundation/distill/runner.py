@@ -18,7 +18,7 @@ from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import (
     STUDENT,
     CheckpointError,
-    check_weights,
+    check_models,
     checkpoint_kind,
     load_checkpoint,
     load_weights,
@@ -26,7 +26,7 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.collector import Collector
 from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.finite import loss_error
+from foundation.distill.finite import gradient_norm, loss_error
 from foundation.distill.long_run import LongRunMixin
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.run_logger import HookedLogger
@@ -64,20 +64,13 @@ class PpoRunner(LongRunMixin):
                 self._warmup.enter_context(self._frozen_actor())
             super().learn(num_learning_iterations, init_at_random_ep_len)
 
-    def load(
-        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
-    ) -> Any:
-        """Load a checkpoint; see :meth:`LongRunMixin.load`."""
-        state = load_checkpoint(path, "cpu")
-        for name in ("actor", "critic"):
-            weights = state.get(f"{name}_state_dict")
-            if weights is not None and strict and (load_cfg is None or load_cfg.get(name)):
-                check_weights(getattr(self.alg, name), weights, f"checkpoint {path}: its {name}")
-        return super().load(path, load_cfg, strict, map_location)
+    def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
+        models = {"actor": self.alg.actor, "critic": self.alg.critic}
+        check_models(models, state, load_cfg, strict, f"checkpoint {path}: its")
 
     def _refuse_non_finite_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not math.isfinite(torch.nn.utils.get_total_norm(gradients).item()):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if not math.isfinite(gradient_norm(parameters).item()):
             weights = {"actor_state_dict": self.alg.actor.state_dict(), "optimizer": optimizer.state_dict()}
             raise loss_error(self.last_completed_iteration + 1, None, weights)
 

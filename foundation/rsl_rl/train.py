@@ -246,12 +246,11 @@ def _checkpoints(args: argparse.Namespace, task: TaskSpec, agent_cfg: Any) -> tu
 def _first_of_several_teachers(agent_cfg: Any) -> Path | None:
     """Return the teacher whose network all of several share, if there are several."""
     configured = getattr(agent_cfg.algorithm, "teacher_checkpoint", None)
-    if not isinstance(configured, list):
+    # How many there have to be is checked with the other options.
+    if not isinstance(configured, list) or not configured:
         return None
-    if len(configured) < 2 or not all(isinstance(path, str) for path in configured):
-        raise cli.UsageError(
-            f"a list of agent.algorithm.teacher_checkpoint must name at least two files, got {configured}"
-        )
+    if not all(isinstance(path, str) for path in configured):
+        raise cli.UsageError(f"agent.algorithm.teacher_checkpoint must name files, got {configured}")
     return Path(configured[0])
 
 

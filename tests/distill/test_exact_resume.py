@@ -13,7 +13,7 @@ import torch
 from foundation.distill import DaggerRunner, PpoRunner
 from foundation.distill.rng import rng_state
 from tests.distill.run_state import NoisyEnv, assert_same, difference, everything
-from tests.distill.toy import GAUSSIAN, MODEL, RNN, runner_cfg, teacher_checkpoint
+from tests.distill.toy import RNN, ppo_cfg, runner_cfg, teacher_checkpoint
 
 ITERATIONS = 6
 STUDENTS = {
@@ -184,14 +184,7 @@ def test_state_that_could_not_be_loaded_again_is_reported_when_it_is_saved(build
 def test_a_teachers_run_continues_exactly(tmp_path, schedule):
     def make(name: str, seed: int = 0) -> PpoRunner:
         torch.manual_seed(seed)
-        cfg = {
-            "num_steps_per_env": 8,
-            "save_interval": 100,
-            "obs_groups": {"actor": ["teacher"], "critic": ["teacher"]},
-            "actor": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
-            "critic": dict(MODEL),
-            "algorithm": {"class_name": "PPO", "learning_rate": 0.01, "schedule": schedule, "rnd_cfg": None},
-        }
+        cfg = ppo_cfg(8, learning_rate=0.01, schedule=schedule)
         return PpoRunner(NoisyEnv(), cfg, str(tmp_path / name), "cpu")
 
     def state(runner: PpoRunner) -> Any:

@@ -11,7 +11,7 @@ from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import DaggerRunner, PpoRunner
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint
-from tests.distill.toy import GAUSSIAN, MODEL, ToyEnv, runner_cfg, teacher_checkpoint
+from tests.distill.toy import ToyEnv, ppo_cfg, runner_cfg, teacher_checkpoint
 
 
 @pytest.fixture
@@ -164,15 +164,7 @@ def test_an_interrupt_leaves_a_checkpoint_that_continues_after_the_last_whole_it
 
 
 def test_annealing_takes_ppos_learning_rate_linearly_to_zero(tmp_path):
-    cfg = {
-        "num_steps_per_env": 5,
-        "save_interval": 100,
-        "obs_groups": {"actor": ["teacher"], "critic": ["teacher"]},
-        "actor": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
-        "critic": dict(MODEL),
-        "algorithm": {"class_name": "PPO", "learning_rate": 0.01, "schedule": "fixed", "rnd_cfg": None},
-        "anneal_from": 0.5,
-    }
+    cfg = ppo_cfg(5, learning_rate=0.01, schedule="fixed") | {"anneal_from": 0.5}
     runner = PpoRunner(ToyEnv(), cfg, str(tmp_path / "run"), "cpu")
     rates = []
     original = runner._after_iteration

@@ -157,6 +157,20 @@ def runner_cfg(
     )
 
 
+def ppo_cfg(steps: int, **algorithm) -> dict:
+    """Return a configuration of a teacher's run."""
+    return copy.deepcopy(
+        {
+            "num_steps_per_env": steps,
+            "save_interval": 100,
+            "obs_groups": {"actor": ["teacher"], "critic": ["teacher"]},
+            "actor": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
+            "critic": dict(MODEL),
+            "algorithm": {"class_name": "PPO", "rnd_cfg": None, **algorithm},
+        }
+    )
+
+
 def teacher_checkpoint(seed: int = 7) -> dict:
     """Return what PPO saves of an actor for the toy's teacher group."""
     from rsl_rl.models import MLPModel

@@ -12,7 +12,7 @@ from rsl_rl.runners import DistillationRunner
 from foundation.distill import NonFiniteError, PpoRunner, replay
 from foundation.distill.checkpoint import load_checkpoint
 from tests.distill.run_state import NoisyEnv
-from tests.distill.toy import GAUSSIAN, MODEL, RNN, ToyEnv, runner_cfg
+from tests.distill.toy import RNN, ToyEnv, ppo_cfg, runner_cfg
 from tests.faults.harness import build, quiet
 
 MIXED = {"teacher_schedule": "constant", "teacher_fraction": 0.5}
@@ -155,14 +155,7 @@ def test_rsl_rls_own_runner_is_stopped_too(tmp_path):
 
 
 def test_a_teachers_training_is_stopped_before_its_weights_are_spoilt(tmp_path):
-    cfg = {
-        "num_steps_per_env": 5,
-        "save_interval": 100,
-        "obs_groups": {"actor": ["teacher"], "critic": ["teacher"]},
-        "actor": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
-        "critic": dict(MODEL),
-        "algorithm": {"class_name": "PPO", "rnd_cfg": None},
-    }
+    cfg = ppo_cfg(5)
 
     class Overflowing(ToyEnv):
         def step(self, actions):
