@@ -10,21 +10,28 @@ and drag: those come from :class:`foundation.sim.params.MotorParams`.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foundation.sim import usd_text
 from foundation.sim.params import MotorParams, QuadParams
 
 if TYPE_CHECKING:
-    from pxr import Usd
+    from pxr import Sdf, Usd
 
 CF2X = "cf2x"
 """Stands for the Crazyflie that comes with the package, wherever that is installed."""
 CF2X_USD_PATH = str(Path(__file__).parent / "assets" / "cf2x.usda")
 """The packaged Crazyflie's file."""
+
+LONGEST_READ = 10
+"""Seconds until a binary file counts as one that USD never finishes."""
+_BINARY = (b"PXR-USDC", b"PK")
 
 _EXPECTED = (
     "a readable USD file (.usd, .usda, .usdc, .usdz) with one rigid body that has mass and inertia, and "
@@ -109,9 +116,30 @@ def _open_stage(path: str) -> Usd.Stage:
     if not os.path.isfile(path):
         raise UsdVehicleError(path, "no such file")
     try:
+        with open(path, "rb") as file:
+            if file.read(8).startswith(_BINARY):
+                return Usd.Stage.Open(_read_apart(path))
         return Usd.Stage.Open(path)
-    except (Tf.ErrorException, UnicodeError) as error:  # the latter for names that are not UTF-8
+    except (Tf.ErrorException, UnicodeError, OSError) as error:  # UnicodeError for names that are not UTF-8
         raise UsdVehicleError(path, "a file that USD cannot open") from error
+
+
+def _read_apart(path: str) -> Sdf.Layer:
+    """Return a binary file as a text layer, read by a process that damage in it may hang or crash."""
+    from pxr import Sdf
+
+    command = [sys.executable, "-m", usd_text.__name__, path]
+    # The package may be known by the working directory alone, which need not be this one.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(word for word in sys.path if word)}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=LONGEST_READ, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise UsdVehicleError(path, f"a binary file that USD does not finish within {LONGEST_READ} s") from error
+    except subprocess.CalledProcessError as error:
+        raise UsdVehicleError(path, "a binary file that USD cannot open") from error
+    layer = Sdf.Layer.CreateAnonymous(".usda")
+    layer.ImportFromString(done.stdout.decode())
+    return layer
 
 
 def _shown(value: object) -> str:

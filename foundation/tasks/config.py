@@ -60,7 +60,7 @@ def compose(
         task: The task.
         overrides: Settings ``env.…=`` and ``agent.…=`` in Hydra's grammar.
         params_dir: Folder with ``env.yaml`` and ``agent.yaml`` of an earlier run, to repeat it.
-        groups: The groups that overrides may address.
+        groups: The groups that overrides may address, and that are read from ``params_dir``.
         agent_updates: Settings of the runner's configuration that overrides still take precedence over.
         flags: Values by setting, such as ``{"env.num_envs": 4}``, that take precedence over all; None is ignored.
 
@@ -92,7 +92,8 @@ def _tree(
 ) -> dict[str, DictConfig]:
     tree = {name: OmegaConf.structured(resolve(getattr(task, f"{name}_cfg"))()) for name in ("env", "agent")}
     if params_dir is not None:
-        tree = {name: _merge(node, _read(params_dir / f"{name}.yaml"), name) for name, node in tree.items()}
+        for name in groups:
+            tree[name] = _merge(tree[name], _read(params_dir / f"{name}.yaml"), name)
     if agent_updates:
         tree["agent"] = _merge(tree["agent"], agent_updates, "agent")
     for override in overrides:

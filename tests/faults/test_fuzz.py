@@ -31,6 +31,8 @@ from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
 from foundation.tasks import TASKS
 from foundation.tasks.config import ConfigError, compose, load_params
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
+
 LONGEST_CASE = 10.0
 """Seconds after which a case counts as a hang."""
 CASES: collections.Counter[str] = collections.Counter()

@@ -1,0 +1,185 @@
+"""Write a policy as one C99 header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+import foundation
+from foundation.export.c_functions import ACTIVATIONS, DENSE, GRU, LSTM, SIGMOID
+from foundation.export.network import Array, Network
+
+TEMPLATES = Path(__file__).parent / "templates"
+VALUES_PER_LINE = 8
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a policy comes from, for the reader of the file."""
+
+    source: str
+    """What it was made from."""
+    rate: float
+    """Steps per second [Hz]."""
+
+
+def c_header(network: Network, origin: Origin) -> str:
+    """Return a header with the functions ``policy_reset`` and ``policy_step``."""
+    text = _Text(network)
+    fields = {
+        "version": foundation.__version__,
+        "source": origin.source,
+        "rate": f"{origin.rate:g}",
+        "structure": structure(network),
+        "num_weights": network.num_weights,
+        "weight_bytes": 4 * network.num_weights,
+        "num_multiplies": network.num_multiplies,
+        "state_bytes": state_bytes(network),
+        "stack_bytes": 4 * (sum(text.buffers.values()) + network.hidden_dim),
+        "maths": ", ".join(sorted(text.maths)) or "nothing",
+        "include": "\n#include <math.h>\n" if text.maths else "",
+        "num_obs": network.num_obs,
+        "num_actions": network.num_actions,
+        "definitions": text.definitions(),
+        "state": text.state(),
+        "reset": text.reset(),
+        "weights": "\n".join(text.arrays),
+        "functions": "\n".join(text.functions),
+        "step": text.step(),
+    }
+    return Template((TEMPLATES / "policy.h").read_text()).substitute(fields)
+
+
+def structure(network: Network) -> str:
+    """Return the layers in words, for example ``22 - GRU 32 - 4``."""
+    recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
+    dense = [
+        f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
+        for layer in network.dense
+    ]
+    normaliser = [] if network.mean is None else ["normaliser"]
+    return " - ".join([str(network.num_obs), *normaliser, *recurrent, *dense])
+
+
+def state_bytes(network: Network) -> int:
+    """Return the size of ``policy_state_t``."""
+    return 4 * max(1, (2 if network.cell == "lstm" else 1) * len(network.recurrent) * network.hidden_dim)
+
+
+class _Text:
+    """The parts of a header that depend on the network."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.arrays: list[str] = []
+        self.functions: list[str] = []
+        self.maths: set[str] = set()
+        self.buffers: dict[str, int] = {}
+        self._lines: list[str] = []
+        self._need(DENSE)
+        source = self._normalise()
+        source = self._recur(source)
+        self._dense(source)
+
+    def definitions(self) -> str:
+        if not self.network.recurrent:
+            return ""
+        return f"#define POLICY_LAYERS {len(self.network.recurrent)}\n" + (
+            f"#define POLICY_HIDDEN_DIM {self.network.hidden_dim}\n"
+        )
+
+    def state(self) -> str:
+        if not self.network.recurrent:
+            return "    float unused; /* a feed-forward policy remembers nothing */"
+        fields = ("hidden", "cell") if self.network.cell == "lstm" else ("hidden",)
+        return "\n".join(f"    float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in fields)
+
+    def reset(self) -> str:
+        if not self.network.recurrent:
+            return "    state->unused = 0.0f;"
+        fields = ("hidden", "cell") if self.network.cell == "lstm" else ("hidden",)
+        body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in fields)
+        return (
+            "    for (int layer = 0; layer < POLICY_LAYERS; ++layer) {\n"
+            "        for (int i = 0; i < POLICY_HIDDEN_DIM; ++i) {\n"
+            f"{body}        }}\n    }}"
+        )
+
+    def step(self) -> str:
+        declared = [f"float {name}[{size}];" for name, size in self.buffers.items()]
+        unused = [] if self.network.recurrent else ["(void)state;"]
+        return "\n".join(f"    {line}" for line in [*declared, *unused, *self._lines])
+
+    def _need(self, function: str) -> None:
+        if function not in self.functions:
+            self.functions.append(function)
+
+    def _array(self, name: str, values: Array) -> str:
+        self.arrays.append(_array(f"policy_{name}", values))
+        return f"policy_{name}"
+
+    def _buffer(self, name: str, size: int) -> str:
+        self.buffers[name] = max(size, self.buffers.get(name, 0))
+        return name
+
+    def _normalise(self) -> str:
+        if self.network.mean is None:
+            return "obs"
+        mean = self._array("mean", self.network.mean)
+        inverse = self._array("inverse_scale", 1.0 / self.network.scale)
+        buffer = self._buffer("a", self.network.num_obs)
+        self._loop("POLICY_OBS_DIM", f"{buffer}[i] = (obs[i] - {mean}[i]) * {inverse}[i];")
+        return buffer
+
+    def _recur(self, source: str) -> str:
+        size = self.network.num_obs
+        for index, layer in enumerate(self.network.recurrent):
+            self._need(SIGMOID)
+            self._need(GRU if self.network.cell == "gru" else LSTM)
+            self.maths.add("tanhf")
+            arrays = ", ".join(self._array(f"rnn{index}_{name}", values) for name, values in vars(layer).items())
+            states = [f"state->hidden[{index}]"] + (
+                [f"state->cell[{index}]"] if self.network.cell == "lstm" else []
+            )
+            self._lines.append(f"policy_{self.network.cell}_({arrays}, {source}, {size}, {', '.join(states)});")
+            source, size = states[0], self.network.hidden_dim
+        return source
+
+    def _dense(self, source: str) -> None:
+        for index, layer in enumerate(self.network.dense):
+            outputs, inputs = layer.weight.shape
+            weight = self._array(f"dense{index}_weight", layer.weight)
+            bias = self._array(f"dense{index}_bias", layer.bias)
+            is_last = index == len(self.network.dense) - 1
+            target = "actions" if is_last else self._buffer("b" if source == "a" else "a", outputs)
+            self._lines.append(f"policy_dense_({weight}, {bias}, {source}, {inputs}, {target}, {outputs});")
+            if layer.activation.name != "identity":
+                expression, functions, maths = ACTIVATIONS[layer.activation.name]
+                for function in functions:
+                    self._need(function)
+                self.maths |= maths
+                value = expression.format(slope=c_literal(layer.activation.slope))
+                self._loop(str(outputs), f"const float x = {target}[i];", f"{target}[i] = {value};")
+            source = target
+
+    def _loop(self, count: str, *body: str) -> None:
+        inside = "\n".join(f"        {line}" for line in body)
+        self._lines.append(f"for (int i = 0; i < {count}; ++i) {{\n{inside}\n    }}")
+
+
+def _array(name: str, values: Array) -> str:
+    numbers = [c_literal(value) for value in np.asarray(values, dtype=np.float32).ravel()]
+    rows = [
+        "    " + ", ".join(numbers[start : start + VALUES_PER_LINE])
+        for start in range(0, len(numbers), VALUES_PER_LINE)
+    ]
+    return f"static const float {name}[{len(numbers)}] = {{\n" + ",\n".join(rows) + "\n};\n"
+
+
+def c_literal(value: float) -> str:
+    """Return a float32 as a C constant that reads back to the same bits."""
+    text = f"{np.float32(value):.9g}"
+    return text + ("f" if any(c in text for c in ".en") else ".0f")

@@ -1,0 +1,104 @@
+"""Compile exported C and call it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foundation.export.errors import ExportError
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding")
+"""What exported C has to compile with."""
+BRIDGE = """\
+#include <stddef.h>
+#include "policy.h"
+size_t bridge_state_size(void);
+void bridge_reset(policy_state_t *state);
+void bridge_step(policy_state_t *state, const float *obs, float *actions);
+size_t bridge_state_size(void) { return sizeof(policy_state_t); }
+void bridge_reset(policy_state_t *state) { policy_reset(state); }
+void bridge_step(policy_state_t *state, const float *obs, float *actions) { policy_step(state, obs, actions); }
+"""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A library made of exported C."""
+
+    path: Path
+    stack_bytes: int | None
+    """Stack of all its functions together, as the compiler states it; None if it does not."""
+    compiler: str
+
+
+def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *flags: str) -> Compiled:
+    """Compile sources to a shared library, with warnings as errors.
+
+    Args:
+        sources: The C files.
+        include: Folders of headers.
+        output: The library to write.
+        *flags: Other flags.
+
+    Raises:
+        ExportError: If there is no C compiler, or it refuses the sources.
+    """
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        raise ExportError(
+            f"exported C is compiled to check it, and there is no compiler {compiler[0]!r}; install gcc or clang, "
+            "or name one in the environment variable CC"
+        )
+    command = [*compiler, *STRICT, *flags, "-Os", "-fPIC", "-shared", "-fstack-usage"]
+    command += [f"-I{folder}" for folder in include]
+    # The compiler leaves its remarks beside the library.
+    done = subprocess.run(
+        [*command, *map(str, sources), "-o", str(output), "-lm"],
+        cwd=output.parent,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ExportError(f"the exported C does not compile: {done.stderr.strip()}")
+    return Compiled(output, _stack(output.parent), compiler[0])
+
+
+class CStepper:
+    """Runs the library of ``policy.h``."""
+
+    def __init__(self, library: Path, num_envs: int, num_actions: int) -> None:
+        """Load the library and begin a flight of every vehicle."""
+        self._library = ctypes.CDLL(str(library))
+        self._library.bridge_state_size.restype = ctypes.c_size_t
+        size = self._library.bridge_state_size()
+        # Not zeros: the reset has to write them.
+        self._states = np.full((num_envs, size), 0xFF, dtype=np.uint8)
+        self._num_actions = num_actions
+        self.reset(np.ones(num_envs, dtype=bool))
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        """Return the actions (N, A) for observations (N, O)."""
+        rows = np.ascontiguousarray(obs, dtype=np.float32)
+        actions = np.empty((len(rows), self._num_actions), dtype=np.float32)
+        for state, row, action in zip(self._states, rows, actions, strict=True):
+            self._library.bridge_step(*(ctypes.c_void_p(array.ctypes.data) for array in (state, row, action)))
+        return actions
+
+    def reset(self, dones: np.ndarray) -> None:
+        """Forget the past of the vehicles in a mask of shape (N,)."""
+        for index in dones.nonzero()[0]:
+            self._library.bridge_reset(ctypes.c_void_p(self._states[index].ctypes.data))
+
+
+def _stack(folder: Path) -> int | None:
+    """Return the sum over all functions, of which no more than all can be on the stack at once."""
+    lines = [line for file in folder.glob("*.su") for line in file.read_text().splitlines()]
+    return sum(int(line.split("\t")[1]) for line in lines) if lines else None

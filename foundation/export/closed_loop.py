@@ -1,0 +1,92 @@
+"""Fly an exported policy beside the one it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from foundation.export.errors import ExportError
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+    from rsl_rl.models import MLPModel
+
+STEPS = 1000
+TOLERANCE = 1e-3
+"""Largest difference of an action, whose range is [-1, 1], at any of the steps. Rounding in another order costs a
+thousandth of it; the loops are apart, so that differences are fed back as on a vehicle."""
+
+
+class Stepper(Protocol):
+    """An exported policy that flies N vehicles."""
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        """Return the actions (N, A) for observations (N, O)."""
+        ...
+
+    def reset(self, dones: np.ndarray) -> None:
+        """Forget the past of the vehicles in a mask of shape (N,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an exported policy flew beside the one it was made from."""
+
+    steps: int
+    vehicles: int
+    action: float
+    """Largest difference of an action."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return (
+            f"{self.steps} steps of {self.vehicles} vehicles in a loop of its own: actions differ by at most "
+            f"{self.action:.1e} (tolerance {TOLERANCE:g})"
+        )
+
+
+def require_agreement(
+    model: MLPModel,
+    stepper: Stepper,
+    make_env: Callable[[], VecEnv],
+    steps: int = STEPS,
+    reaching: Callable[[np.ndarray], np.ndarray] = lambda actions: actions,
+) -> Agreement:
+    """Fly both, each in an environment of its own from the same seed, and compare their actions step by step.
+
+    Args:
+        model: The policy.
+        stepper: What was exported.
+        make_env: Returns equal environments.
+        steps: Number of steps.
+        reaching: What of the policy's actions reaches the rotors of the vehicle that was exported to.
+
+    Raises:
+        ExportError: If an action differs by more than ``TOLERANCE``.
+    """
+    env, own = make_env(), make_env()
+    model.reset()
+    worst = 0.0
+    with torch.inference_mode():
+        obs, own_obs = env.get_observations(), own.get_observations()
+        for step in range(steps):
+            expected = model(obs)
+            actions = stepper(torch.cat([own_obs[group] for group in model.obs_groups], dim=-1).numpy())
+            # Not max: it would pass over NaN.
+            difference = float(np.abs(reaching(expected.numpy()) - actions).max())
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"the exported policy does not do what the policy does: at step {step} an action differs "
+                    f"by {difference:g}, more than {TOLERANCE:g}"
+                )
+            worst = max(worst, difference)
+            obs, _, dones, _ = env.step(expected)
+            own_obs, _, own_dones, _ = own.step(torch.as_tensor(actions))
+            model.reset(dones)
+            stepper.reset(own_dones.numpy() > 0)
+    return Agreement(steps, env.num_envs, worst)

@@ -1,0 +1,287 @@
+"""A controller for the Crazyflie firmware's app layer, and a check of it on the simulator."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import foundation
+from foundation.export.c_header import TEMPLATES, Origin, c_literal
+from foundation.export.c_library import Compiled, compile_c
+from foundation.export.errors import ExportError
+
+if TYPE_CHECKING:
+    from foundation.sim.params import QuadParams
+    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+
+FOLDER = TEMPLATES / "crazyflie"
+STAND_IN = FOLDER / "stand_in"
+RATES = (1000, 500, 250, 100, 50, 25)
+"""Rates of the firmware's loop that divide its 1000 Hz evenly and have a name there [Hz]."""
+NUM_OBS, NUM_ACTIONS = 22, 4
+FIRMWARE_HZ = 1000
+_FILES = ("README.md", "Makefile", "Kbuild", "app-config")
+_SOURCES = ("Kbuild", "conversions.h", "foundation_controller.c", "vehicle.h")
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """What the controller has to know of the vehicle and the task that a policy was trained on."""
+
+    thrust_curve: tuple[float, float, float]
+    """c0, c1, c2 of one rotor's thrust [N] over its speed in [0, 1]."""
+    hover_action: float
+    """Action at which the nominal vehicle hovers."""
+    reach: float
+    """Largest distance to the target, per axis, that training starts from [m]."""
+    max_velocity: float
+    """Bound of the linear velocity, per axis [m/s]."""
+    max_angular_velocity: float
+    """Bound of the angular velocity, per axis [rad/s]."""
+    rate: int
+    """Steps of the policy per second [Hz]."""
+
+    @classmethod
+    def of(cls, cfg: PointCtrlEnvCfg, nominal: QuadParams) -> Vehicle:
+        """Return the numbers of a task and its nominal vehicle.
+
+        Raises:
+            ExportError: If the firmware has no loop at the task's rate.
+        """
+        rate = round(1.0 / cfg.sim.dt)
+        if rate not in RATES or not np.isclose(rate * cfg.sim.dt, 1.0):
+            raise ExportError(
+                f"env.sim.dt={cfg.sim.dt} fits no loop of the firmware; it has {', '.join(map(str, RATES))} Hz"
+            )
+        c0, c1, c2 = nominal.thrust_curve[0].tolist()
+        return cls(
+            (c0, c1, c2),
+            2.0 * float(nominal.hover_speed[0]) - 1.0,
+            cfg.init.position,
+            cfg.termination.velocity,
+            cfg.termination.angular_velocity,
+            rate,
+        )
+
+    @property
+    def full_thrust(self) -> float:
+        """Thrust of one rotor at full speed [N]."""
+        return sum(self.thrust_curve)
+
+    def speed(self, thrust: np.ndarray) -> np.ndarray:
+        """Return the speed of a rotor in [0, 1] that gives a positive thrust [N]."""
+        c0, c1, c2 = self.thrust_curve
+        # The form without cancellation also covers c2 = 0, a linear thrust curve.
+        offset = c0 - thrust
+        return -2.0 * offset / (c1 + np.sqrt(c1**2 - 4.0 * c2 * offset))
+
+    def thrust(self, action: np.ndarray) -> np.ndarray:
+        """Return the thrust of a rotor [N] for an action in [-1, 1]."""
+        c0, c1, c2 = self.thrust_curve
+        speed = 0.5 * (action + 1.0)
+        return c0 + speed * (c1 + speed * c2)
+
+
+def write_crazyflie(header: str, vehicle: Vehicle, origin: Origin, folder: Path) -> None:
+    """Write the folder of an app.
+
+    Args:
+        header: The policy as :func:`foundation.export.c_header.c_header` returns it.
+        vehicle: What it was trained on.
+        origin: Where it comes from.
+        folder: An empty folder.
+    """
+    names = {"version": foundation.__version__, "source": origin.source, "rate": vehicle.rate}
+    numbers = dict(zip(("thrust_0", "thrust_1", "thrust_2"), vehicle.thrust_curve, strict=True))
+    for name in ("hover_action", "reach", "max_velocity", "max_angular_velocity"):
+        numbers[name] = getattr(vehicle, name)
+    fields = names | {name: c_literal(value) for name, value in numbers.items()}
+    (folder / "src").mkdir()
+    for name in (*_FILES, *(f"src/{name}" for name in _SOURCES)):
+        text = (FOLDER / name).read_text()
+        filled = name.endswith(("README.md", "vehicle.h"))
+        (folder / name).write_text(Template(text).substitute(fields) if filled else text)
+    (folder / "src" / "policy.h").write_text(header)
+
+
+def compile_crazyflie(folder: Path, output: Path, *flags: str) -> Compiled:
+    """Compile the controller against stand-ins for the firmware's headers.
+
+    Args:
+        folder: What :func:`write_crazyflie` wrote.
+        output: The library to write.
+        *flags: Other flags of the compiler.
+
+    Raises:
+        ExportError: If there is no C compiler, or it refuses the sources.
+    """
+    return compile_c([STAND_IN / "bridge.c"], [folder / "src", STAND_IN], output, *flags)
+
+
+class Controller:
+    """The compiled controller of one vehicle, called as the firmware does."""
+
+    def __init__(self, library: Path, full_thrust: float) -> None:
+        """Load the library.
+
+        Args:
+            library: What :func:`compile_crazyflie` wrote. One file holds the memory of one vehicle.
+            full_thrust: Thrust of one motor at the firmware's full scale [N].
+        """
+        self._library = ctypes.CDLL(str(library))
+        self._library.bridge_normalized_force.restype = ctypes.c_float
+        self._library.bridge_hover_action.restype = ctypes.c_float
+        self._full_thrust = full_thrust
+
+    def init(self) -> bool:
+        """Begin anew; return whether the firmware's self-test passes."""
+        return bool(self._library.bridge_init(ctypes.c_float(4.0 * self._full_thrust)))
+
+    def control(
+        self,
+        state: np.ndarray,
+        gyro_deg: np.ndarray,
+        target: np.ndarray,
+        yaw_deg: float = 0.0,
+        flies: bool = True,
+        step: int = 0,
+    ) -> np.ndarray:
+        """Return the forces over full scale, shape (4,), of one call at 1000 Hz.
+
+        Args:
+            state: Position [m], attitude (x, y, z, w), velocity [m/s], world frame, shape (10,).
+            gyro_deg: Angular velocity, body frame [deg/s], shape (3,).
+            target: Position setpoint [m], shape (3,).
+            yaw_deg: Yaw setpoint [deg].
+            flies: Whether the setpoint is a position.
+            step: Number of the call.
+        """
+        forces = np.empty(4, dtype=np.float32)
+        self._library.bridge_control(
+            *_pointers(state, gyro_deg, target), ctypes.c_float(yaw_deg), int(flies), step, *_pointers(forces)
+        )
+        return forces
+
+    def action(self) -> np.ndarray:
+        """Return the action that the controller remembers, shape (4,)."""
+        action = np.empty(4, dtype=np.float32)
+        self._library.bridge_action(*_pointers(action))
+        return action
+
+    def observe(
+        self, state: np.ndarray, gyro_deg: np.ndarray, target: np.ndarray, yaw_deg: float, action: np.ndarray
+    ) -> np.ndarray:
+        """Return the 22 observations for the same arguments and the previous action."""
+        obs = np.empty(NUM_OBS, dtype=np.float32)
+        arguments = _pointers(state, gyro_deg, target)
+        self._library.bridge_observe(*arguments, ctypes.c_float(yaw_deg), *_pointers(action, obs))
+        return obs
+
+    def normalized_force(self, action: float) -> float:
+        """Return the force over full scale for an action."""
+        return self._library.bridge_normalized_force(ctypes.c_float(action), ctypes.c_float(self._full_thrust))
+
+    def hover_action(self) -> float:
+        """Return the action that a flight begins with."""
+        return self._library.bridge_hover_action()
+
+
+class CrazyflieStepper:
+    """Flies N vehicles with the controller, somewhere else in the world and with another heading."""
+
+    TARGET = np.array([0.7, -1.3, 1.1])
+    YAW_DEG = 40.0
+
+    def __init__(self, library: Path, vehicle: Vehicle, num_envs: int) -> None:
+        """Load a copy of the library for every vehicle."""
+        self._vehicle = vehicle
+        self._controllers = []
+        for index in range(num_envs):
+            copy = library.with_name(f"vehicle_{index}.so")
+            shutil.copy(library, copy)
+            self._controllers.append(Controller(copy, vehicle.full_thrust))
+        self._step = 0
+        self.reset(np.ones(num_envs, dtype=bool))
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        """Return the actions (N, 4) that give the commanded forces, for observations (N, 22).
+
+        A motor cannot pull downwards, as the thrust curve does next to standstill: no force then stands for any of
+        those actions, and the one that the controller remembers is taken.
+        """
+        forces, remembered = np.empty((2, len(obs), 4))
+        hold = FIRMWARE_HZ // self._vehicle.rate
+        for index, (controller, row) in enumerate(zip(self._controllers, obs, strict=True)):
+            state, gyro_deg = firmware_state(row.astype(np.float64), self.TARGET, self.YAW_DEG)
+            for call in range(hold):
+                forces[index] = controller.control(
+                    state, gyro_deg, self.TARGET, self.YAW_DEG, step=self._step + call
+                )
+            remembered[index] = controller.action()
+        self._step += hold
+        smallest = 1e-9
+        pushing = 2.0 * self._vehicle.speed(np.maximum(forces * self._vehicle.full_thrust, smallest)) - 1.0
+        still = np.where(self._vehicle.thrust(remembered) <= 0.0, remembered, -1.0)
+        return np.where(forces > 0.0, pushing, still).astype(np.float32)
+
+    def reset(self, dones: np.ndarray) -> None:
+        """Begin a new flight of the vehicles in a mask of shape (N,)."""
+        for index in dones.nonzero()[0]:
+            self._controllers[index].init()
+
+
+def firmware_state(obs: np.ndarray, target: np.ndarray, yaw_deg: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the state and the gyroscope of a Crazyflie that a policy would observe so.
+
+    Args:
+        obs: The 22 observations, float64.
+        target: Position setpoint, world frame [m], shape (3,).
+        yaw_deg: Yaw setpoint [deg].
+
+    Returns:
+        Position [m], attitude (x, y, z, w) and velocity [m/s] in the world frame, shape (10,), and the angular
+        velocity, body frame [deg/s], shape (3,).
+    """
+    yaw = np.radians(yaw_deg)
+    to_world = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
+    quat = quaternion(to_world @ obs[3:12].reshape(3, 3))
+    state = np.concatenate([target + to_world @ obs[:3], quat, to_world @ obs[12:15]])
+    return state, np.degrees(obs[15:18])
+
+
+def quaternion(rotation: np.ndarray) -> np.ndarray:
+    """Return the unit quaternion (x, y, z, w) of a rotation matrix (Shepperd 1978, largest component first)."""
+    trace = np.trace(rotation)
+    squares = np.array([*(1.0 + 2.0 * np.diagonal(rotation) - trace), 1.0 + trace])
+    first = int(squares.argmax())
+    cross = rotation - rotation.T
+    out = np.empty(4)
+    if first == 3:
+        out[:3], out[3] = (cross[2, 1], cross[0, 2], cross[1, 0]), squares[3]
+    else:
+        out[:3] = rotation[first] + rotation[:, first]
+        out[first] = squares[first]
+        out[3] = (cross[2, 1], cross[0, 2], cross[1, 0])[first]
+    return out / np.linalg.norm(out)
+
+
+def flown_cfg(cfg: PointCtrlEnvCfg) -> PointCtrlEnvCfg:
+    """Return the task as the controller flies it: the nominal vehicle, exact sensors, rotors at hover at first."""
+    exact = replace(cfg.noise, position=0.0, attitude=0.0, velocity=0.0, angular_velocity=0.0)
+    return replace(
+        cfg,
+        noise=exact,
+        init=replace(cfg.init, rotor=(1.0, 1.0)),
+        randomization=replace(cfg.randomization, family="none"),
+    )
+
+
+def _pointers(*arrays: np.ndarray) -> list[ctypes.Array]:
+    """Return float32 memory that stays alive as long as what is returned, in place where it already is float32."""
+    return [np.ctypeslib.as_ctypes(np.ascontiguousarray(array, dtype=np.float32)) for array in arrays]

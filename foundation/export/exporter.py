@@ -1,0 +1,154 @@
+"""Write a policy in one of the formats, check it, and only then give it its name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foundation.export.c_header import Origin, c_header, state_bytes, structure
+from foundation.export.c_library import BRIDGE, Compiled, CStepper, compile_c
+from foundation.export.closed_loop import Agreement, require_agreement
+from foundation.export.crazyflie import (
+    NUM_ACTIONS,
+    NUM_OBS,
+    CrazyflieStepper,
+    Vehicle,
+    compile_crazyflie,
+    write_crazyflie,
+)
+from foundation.export.errors import ExportError
+from foundation.export.network import extract
+from foundation.export.onnx_file import OnnxStepper, write_onnx
+from foundation.export.torchscript_file import TorchScriptStepper, write_torchscript
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+    from rsl_rl.models import MLPModel
+
+FILES = {"onnx": "policy.onnx", "torchscript": "policy.pt", "c": "policy.h", "crazyflie": "crazyflie"}
+"""The formats and what each writes."""
+ALL = ("onnx", "torchscript", "c")
+"""What ``all`` stands for."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A policy and where it comes from."""
+
+    model: MLPModel
+    """The policy, on the CPU."""
+    origin: Origin
+    make_env: Callable[[], VecEnv]
+    """Returns equal environments that the policy can fly."""
+    vehicle: Vehicle | None = None
+    """What a controller for the Crazyflie has to know; ``make_env`` then has the nominal vehicle, exact sensors
+    and rotors that hover at first."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file or folder that was written and checked."""
+
+    path: Path
+    facts: str
+    """Size and structure in words."""
+    agreement: Agreement
+
+
+def export(source: Source, form: str, folder: Path) -> Export:
+    """Write a policy into ``folder`` and fly it beside the one it was made from.
+
+    Args:
+        source: The policy.
+        form: One of ``FILES``.
+        folder: Where the file or folder goes; a file of the same name is replaced once the new one is checked.
+
+    Raises:
+        ExportError: If the policy cannot be written so, does not do what the policy does, or the folder of a
+            controller exists. Nothing is left then, and what was there is still there.
+    """
+    target = folder / FILES[form]
+    if form == "crazyflie" and target.exists():
+        raise ExportError(f"{target} exists, and may hold changes of yours; move it or give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export_") as temporary:
+        written = Path(temporary) / FILES[form]
+        facts, agreement = _WRITERS[form](source, written, Path(temporary))
+        size = _size(written)
+        os.replace(written, target)
+    return Export(target, f"{size / 1000:.1f} kB, {facts}", agreement)
+
+
+def _onnx(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
+    write_onnx(source.model, path)
+    return "any number of vehicles at once", _check(source, OnnxStepper(path, _num_envs(source)))
+
+
+def _torchscript(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
+    write_torchscript(source.model, path)
+    many = (
+        "one vehicle, keeps its hidden values" if source.model.is_recurrent else "any number of vehicles at once"
+    )
+    return many, _check(source, TorchScriptStepper(path, _num_envs(source)))
+
+
+def _c(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
+    network = extract(source.model)
+    path.write_text(c_header(network, source.origin))
+    bridge = work / "bridge.c"
+    bridge.write_text(BRIDGE)
+    compiled = compile_c([bridge], [work], work / "policy.so")
+    agreement = _check(source, CStepper(compiled.path, _num_envs(source), network.num_actions))
+    facts = (
+        f"{structure(network)}: {4 * network.num_weights} bytes of weights, {network.num_multiplies} "
+        f"multiplications a step, {state_bytes(network)} bytes of state, {_stack(compiled)}"
+    )
+    return facts, agreement
+
+
+def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
+    network = extract(source.model)
+    if source.vehicle is None or (network.num_obs, network.num_actions) != (NUM_OBS, NUM_ACTIONS):
+        raise ExportError(
+            f"a Crazyflie's controller needs a student of {NUM_OBS} observations and {NUM_ACTIONS} actions, "
+            f"this policy has {network.num_obs} and {network.num_actions}"
+        )
+    path.mkdir()
+    write_crazyflie(c_header(network, source.origin), source.vehicle, source.origin, path)
+    # The environment lets a vehicle stray farther than a setpoint may be; the policy is compared there, too.
+    compiled = compile_crazyflie(path, work / "controller.so", "-DFOUNDATION_REACH=1e6f")
+    stepper = CrazyflieStepper(compiled.path, source.vehicle, _num_envs(source))
+    agreement = require_agreement(source.model, stepper, source.make_env, reaching=_clipped)
+    return f"policy at {source.vehicle.rate} Hz, {_stack(compiled)}", agreement
+
+
+def _clipped(actions: np.ndarray) -> np.ndarray:
+    return actions.clip(-1.0, 1.0)
+
+
+_WRITERS = {"onnx": _onnx, "torchscript": _torchscript, "c": _c, "crazyflie": _crazyflie}
+
+
+def _check(source: Source, stepper: OnnxStepper | TorchScriptStepper | CStepper) -> Agreement:
+    return require_agreement(source.model, stepper, source.make_env)
+
+
+def _num_envs(source: Source) -> int:
+    return source.make_env().num_envs
+
+
+def _stack(compiled: Compiled) -> str:
+    if compiled.stack_bytes is None:
+        return f"stack unknown to {compiled.compiler}"
+    return f"at most {compiled.stack_bytes} bytes of stack ({compiled.compiler} -Os on this machine)"
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,84 @@
+/* Calls the exported controller as the firmware does, from plain arrays; see README.md. */
+#include "bridge.h"
+
+/* With it, for what the controller remembers is seen nowhere else. */
+#include "foundation_controller.c"
+
+static float max_thrust;
+
+float powerDistributionGetMaxThrust(void) {
+  return max_thrust;
+}
+
+void vTaskDelay(unsigned ticks) {
+  (void)ticks;
+}
+
+static state_t state_of(const float *flat) {
+  state_t state = {0};
+  state.position.x = flat[0];
+  state.position.y = flat[1];
+  state.position.z = flat[2];
+  state.attitudeQuaternion.x = flat[3];
+  state.attitudeQuaternion.y = flat[4];
+  state.attitudeQuaternion.z = flat[5];
+  state.attitudeQuaternion.w = flat[6];
+  state.velocity.x = flat[7];
+  state.velocity.y = flat[8];
+  state.velocity.z = flat[9];
+  return state;
+}
+
+int bridge_init(float thrust) {
+  max_thrust = thrust;
+  controllerOutOfTreeInit();
+  return controllerOutOfTreeTest();
+}
+
+void bridge_control(
+  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int flies, unsigned step,
+  float *forces
+) {
+  const state_t state = state_of(flat);
+  sensorData_t sensors = {0};
+  setpoint_t setpoint = {0};
+  control_t control = {0};
+  sensors.gyro.x = gyro_deg[0];
+  sensors.gyro.y = gyro_deg[1];
+  sensors.gyro.z = gyro_deg[2];
+  setpoint.position.x = target[0];
+  setpoint.position.y = target[1];
+  setpoint.position.z = target[2];
+  setpoint.attitude.yaw = yaw_deg;
+  setpoint.mode.x = setpoint.mode.y = setpoint.mode.z = setpoint.mode.yaw = flies ? modeAbs : modeDisable;
+  controllerOutOfTree(&control, &setpoint, &sensors, &state, step);
+  for (int motor = 0; motor < STABILIZER_NR_OF_MOTORS; ++motor) {
+    forces[motor] = control.controlMode == controlModeForce ? control.normalizedForces[motor] : -1.0f;
+  }
+}
+
+void bridge_observe(
+  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, const float *previous, float *obs
+) {
+  const state_t state = state_of(flat);
+  const Axis3f gyro = {gyro_deg[0], gyro_deg[1], gyro_deg[2]};
+  point_t point = {0};
+  point.x = target[0];
+  point.y = target[1];
+  point.z = target[2];
+  foundation_observe(&state, &gyro, &point, yaw_deg, previous, obs);
+}
+
+void bridge_action(float *remembered) {
+  for (int motor = 0; motor < 4; ++motor) {
+    remembered[motor] = action[motor];
+  }
+}
+
+float bridge_normalized_force(float commanded, float full_thrust) {
+  return foundation_normalized_force(commanded, full_thrust);
+}
+
+float bridge_hover_action(void) {
+  return foundation_hover_action();
+}
