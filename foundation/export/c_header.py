@@ -126,7 +126,7 @@ class _Text:
         return name
 
     def _normalise(self) -> str:
-        if self.network.mean is None:
+        if self.network.mean is None or self.network.scale is None:
             return "obs"
         mean = self._array("mean", self.network.mean)
         inverse = self._array("inverse_scale", 1.0 / self.network.scale)
@@ -171,7 +171,7 @@ class _Text:
 
 
 def _array(name: str, values: Array) -> str:
-    numbers = [c_literal(value) for value in np.asarray(values, dtype=np.float32).ravel()]
+    numbers = [c_literal(value) for value in np.asarray(values, dtype=np.float32).ravel().tolist()]
     rows = [
         "    " + ", ".join(numbers[start : start + VALUES_PER_LINE])
         for start in range(0, len(numbers), VALUES_PER_LINE)

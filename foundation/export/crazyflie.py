@@ -98,7 +98,7 @@ def write_crazyflie(header: str, vehicle: Vehicle, origin: Origin, folder: Path)
         folder: An empty folder.
     """
     names = {"version": foundation.__version__, "source": origin.source, "rate": vehicle.rate}
-    numbers = dict(zip(("thrust_0", "thrust_1", "thrust_2"), vehicle.thrust_curve, strict=True))
+    numbers: dict[str, float] = dict(zip(("thrust_0", "thrust_1", "thrust_2"), vehicle.thrust_curve, strict=True))
     for name in ("hover_action", "reach", "max_velocity", "max_angular_velocity"):
         numbers[name] = getattr(vehicle, name)
     fields = names | {name: c_literal(value) for name, value in numbers.items()}

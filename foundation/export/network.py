@@ -146,7 +146,7 @@ class Network:
             Actions (N, A) and the new state.
         """
         x = np.asarray(obs, dtype=np.float64)
-        if self.mean is not None:
+        if self.mean is not None and self.scale is not None:
             x = (x - self.mean) / self.scale
         new = state.copy()
         for index, layer in enumerate(self.recurrent):

@@ -69,8 +69,9 @@ class OnnxStepper:
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Return the actions (N, A) for observations (N, O)."""
         inputs = {"obs": obs} | dict(zip(self._names, self._states, strict=True))
-        actions, *self._states = self._session.run(None, inputs)  # pyright: ignore
-        return np.asarray(actions)
+        actions, *states = (np.asarray(output) for output in self._session.run(None, inputs))
+        self._states = states
+        return actions
 
     def reset(self, dones: np.ndarray) -> None:
         """Forget the past of the vehicles in a mask of shape (N,)."""

@@ -1,0 +1,172 @@
+"""The Crazyflie's controller against the simulator: every conversion, the loop's rate, and when motors stop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from foundation.export.c_header import Origin, c_header
+from foundation.export.crazyflie import (
+    Controller,
+    Vehicle,
+    compile_crazyflie,
+    firmware_state,
+    flown_cfg,
+    quaternion,
+    write_crazyflie,
+)
+from foundation.export.errors import ExportError
+from foundation.export.network import extract
+from foundation.sim.simulator import Simulator
+from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg, SimCfg
+from tests.export.models import policy
+
+HOVER = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0], dtype=float)
+STILL = np.zeros(3)
+TARGET = np.array([0.1, -0.2, 0.3])
+
+
+@pytest.fixture(scope="module")
+def vehicle() -> Vehicle:
+    cfg = PointCtrlEnvCfg(num_envs=1)
+    return Vehicle.of(cfg, PointCtrlEnv(cfg).nominal)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory, vehicle):
+    folder = tmp_path_factory.mktemp("crazyflie")
+    (folder / "app").mkdir()
+    origin = Origin("run/model_9.pt", 100.0)
+    write_crazyflie(c_header(extract(policy("gru")), origin), vehicle, origin, folder / "app")
+    return compile_crazyflie(folder / "app", folder / "controller.so").path
+
+
+@pytest.fixture
+def controller(library, vehicle) -> Controller:
+    made = Controller(library, vehicle.full_thrust)
+    assert made.init()
+    return made
+
+
+def flying_env() -> PointCtrlEnv:
+    """Vehicles in any attitude, within the reach of a setpoint."""
+    cfg = flown_cfg(PointCtrlEnvCfg(num_envs=64))
+    cfg.init.tilt, cfg.init.position = 3.0, 0.4
+    return PointCtrlEnv(cfg, seed=3)
+
+
+@pytest.mark.parametrize("yaw_deg", [0.0, 40.0, -170.0])
+def test_what_the_simulator_observes_is_what_the_controller_makes_of_the_estimate(controller, vehicle, yaw_deg):
+    env = flying_env()
+    obs = env.get_observations()["student"].numpy().astype(np.float64)
+    for row in obs:
+        state, gyro_deg = firmware_state(row, TARGET, yaw_deg)
+        np.testing.assert_allclose(controller.observe(state, gyro_deg, TARGET, yaw_deg, row[18:]), row, atol=2e-6)
+
+
+def test_the_estimate_is_the_simulators_state_where_target_and_heading_are_zero(controller):
+    env = flying_env()
+    obs = env.get_observations()["student"].numpy().astype(np.float64)
+    for index, row in enumerate(obs):
+        state, gyro_deg = firmware_state(row, np.zeros(3), 0.0)
+        np.testing.assert_allclose(state[:3], env.sim.pos_w[index], atol=1e-6)
+        np.testing.assert_allclose(state[7:], env.sim.vel_w[index], atol=1e-6)
+        np.testing.assert_allclose(np.radians(gyro_deg), env.sim.ang_vel_b[index], atol=1e-6)
+        assert abs(state[3:7] @ env.sim.quat_wb[index].double().numpy()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_quaternions_of_half_turns_about_every_axis_are_found():
+    for axis in range(3):
+        matrix = -np.eye(3)
+        matrix[axis, axis] = 1.0
+        np.testing.assert_allclose(np.abs(quaternion(matrix)), np.eye(4)[axis], atol=1e-15)
+
+
+def test_a_target_far_away_is_observed_at_the_reach_of_the_training_and_no_farther(controller, vehicle):
+    far = controller.observe(HOVER, STILL, np.array([9.0, -9.0, 0.1]), 0.0, np.zeros(4))
+    np.testing.assert_allclose(far[:3], [-vehicle.reach, vehicle.reach, -0.1], atol=1e-7)
+
+
+@pytest.mark.parametrize("action", [-0.5, 0.0, 0.3, 1.0])
+def test_the_commanded_force_is_the_thrust_of_the_simulators_rotors_at_that_action(
+    controller, vehicle, nominal, action
+):
+    sim = Simulator(nominal, 1, dt=1e-4)
+    speed = 0.5 * (action + 1.0)
+    sim.rotor[:] = speed
+    sim.step(torch.full((1, 4), speed))
+    # Level, with rotors in their steady state and too early for drag, all acceleration is thrust less weight.
+    acceleration = sim.vel_w[0, 2].item() / sim.dt
+    thrust = nominal.mass[0] * (acceleration + 9.81) / 4.0
+    assert controller.normalized_force(action) * vehicle.full_thrust == pytest.approx(thrust, rel=1e-3)
+    inverse = 2.0 * vehicle.speed(np.array(controller.normalized_force(action) * vehicle.full_thrust)) - 1.0
+    assert inverse == pytest.approx(action, abs=1e-5)
+
+
+def test_at_the_hover_action_four_rotors_carry_the_nominal_weight(controller, vehicle, nominal):
+    force = controller.normalized_force(controller.hover_action()) * vehicle.full_thrust
+    assert 4.0 * force == pytest.approx(nominal.mass[0] * 9.81, rel=1e-5)
+
+
+def test_motors_are_numbered_as_the_simulators_rotors(nominal):
+    # Crazyflie: M1 front-right, M2 back-right, M3 back-left, M4 front-left; M1 and M3 turn counter-clockwise.
+    np.testing.assert_array_equal(np.sign(nominal.rotor_pos_b[0, :, :2]), [[1, -1], [-1, -1], [-1, 1], [1, 1]])
+    np.testing.assert_array_equal(nominal.rotor_spin[0], [1, -1, 1, -1])
+
+
+def test_the_policy_steps_at_a_hundred_hertz_and_its_command_is_held_in_between(controller):
+    forces = np.stack([controller.control(HOVER, STILL, TARGET, step=step) for step in range(40)])
+    blocks = forces.reshape(4, 10, 4)
+    np.testing.assert_array_equal(blocks, np.broadcast_to(blocks[:, :1], blocks.shape))
+    # A recurrent policy answers the same observation differently the next time.
+    assert (np.abs(np.diff(blocks[:, 0], axis=0)).max(axis=1) > 0.0).all()
+
+
+def test_anything_but_a_position_setpoint_stops_the_motors_and_makes_the_policy_forget(controller):
+    first = controller.control(HOVER, STILL, TARGET, step=0)
+    controller.control(HOVER, STILL, TARGET, step=10)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, flies=False, step=15), 0.0)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, step=20), first)
+
+
+BAD = {
+    "position that is NaN": (0, np.nan),
+    "height that is infinite": (2, np.inf),
+    "attitude that is none": (6, 0.2),
+    "velocity beyond the bound": (7, 5.1),
+    "velocity that is NaN": (9, np.nan),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_state_stops_the_motors_until_the_setpoint_is_taken_back(controller, what):
+    assert controller.control(HOVER, STILL, TARGET, step=0).max() > 0.0
+    index, value = BAD[what]
+    bad = HOVER.copy()
+    bad[index] = value
+    np.testing.assert_array_equal(controller.control(bad, STILL, TARGET, step=3), 0.0)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, step=10), 0.0)
+    controller.control(HOVER, STILL, TARGET, flies=False, step=11)
+    assert controller.control(HOVER, STILL, TARGET, step=20).max() > 0.0
+
+
+@pytest.mark.parametrize("gyro", [2100.0, np.nan])
+def test_a_rate_beyond_the_bound_stops_the_motors(controller, gyro):
+    assert controller.control(HOVER, STILL, TARGET, step=0).max() > 0.0
+    np.testing.assert_array_equal(controller.control(HOVER, np.array([0, gyro, 0]), TARGET, step=1), 0.0)
+
+
+def test_motors_too_weak_for_the_policy_fail_the_firmwares_self_test(library, vehicle):
+    # The firmware's full thrust of the thrust-upgrade kit, 0.1625 N, is enough; of standard motors it is not.
+    assert Controller(library, 0.1625).init()
+    assert not Controller(library, 0.1125).init()
+
+
+def test_a_rate_that_the_firmware_has_no_loop_for_is_refused():
+    cfg = PointCtrlEnvCfg(num_envs=1, sim=SimCfg(dt=0.007))
+    with pytest.raises(
+        ExportError, match=r"env.sim.dt=0.007 fits no loop of the firmware; it has 1000, 500, 250, 100"
+    ):
+        Vehicle.of(cfg, PointCtrlEnv(PointCtrlEnvCfg(num_envs=1)).nominal)

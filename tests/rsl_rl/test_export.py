@@ -1,0 +1,64 @@
+"""The export command as users call it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from foundation.rsl_rl import export, train
+from tests.rsl_rl.conftest import distillation_flags, newest_run
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def test_all_writes_the_three_formats_into_the_runs_folder_and_prints_what_was_checked(student_run, capsys):
+    export.main(["--checkpoint", str(student_run)])
+    folder = student_run / "exported"
+    assert {path.name for path in folder.iterdir()} == {"policy.onnx", "policy.pt", "policy.h"}
+    out = capsys.readouterr().out
+    assert out.count("1000 steps of 8 vehicles in a loop of its own: actions differ by at most") == 3
+    assert re.search(
+        r"policy.h: .*22 - normaliser - 128 tanh - 128 tanh - 4: \d+ bytes of weights, 19734 multiplications", out
+    )
+
+
+def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_that_vehicles_numbers(
+    tmp_path, teacher_run, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=8"]
+    train.main(
+        distillation_flags(teacher_run, *options, "env.termination.velocity=4.5", "env.robot.motor.tau_up=0.05")
+    )
+    run = newest_run(tmp_path, "distillation")
+    export.main(["--checkpoint", str(run), "--format", "crazyflie", "--output", str(tmp_path / "out")])
+    source = tmp_path / "out" / "crazyflie" / "src"
+    assert "#define FOUNDATION_MAX_VELOCITY 4.5f" in (source / "vehicle.h").read_text()
+    assert "GRU 8" in (source / "policy.h").read_text()
+    assert f"Made by foundation 0.1.0 from {run.name}/model_3.pt" in (source / "policy.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--checkpoint", "/no.pt"], 2, "/no.pt does not exist"),
+        (["--checkpoint", "{student}", "--output", "{file}"], 2, "is a file; give a folder"),
+        (["--checkpoint", "{student}", "agent.seed=1"], 2, "must begin with env."),
+        (
+            ["--checkpoint", "{teacher}", "--format", "crazyflie", "--output", "{folder}"],
+            1,
+            "a Crazyflie's controller needs a student of 22 observations and 4 actions, this policy has 37 and 4",
+        ),
+    ],
+)
+def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    names = {"teacher": teacher_run, "student": student_run, "file": file, "folder": tmp_path / "folder"}
+    with pytest.raises(SystemExit) as caught:
+        export.main([flag.format(**names) for flag in flags])
+    assert caught.value.code == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
