@@ -16,6 +16,7 @@ from foundation.sim.params import QuadParams
 from foundation.sim.randomization import Cf2xFamilyCfg, sample_cf2x
 from foundation.sim.reference import QuadState
 from foundation.sim.usd import load_quad
+from tests.browser import browser, open_page  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -330,7 +330,6 @@ class Aggregation:
             kept_on=home,
             folder=folder,
             initial_capacity=-(-INITIAL_CAPACITY // each),
-            say=say,
         )
         say(f"Initialized aggregated buffer with capacity: {buffer.capacity * each} transitions")
         say(f"Maximum buffer size: {options.max_buffer_size} transitions")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
+from foundation.distill.display import announce
 from foundation.distill.eviction import EVICTIONS, Fifo, make_eviction
 from foundation.distill.observations import tensors_of
 from foundation.distill.records import RecordFormat
@@ -42,7 +43,7 @@ class AggregatedBuffer:
         kept_on: torch.device | str | None = None,
         folder: Path | None = None,
         initial_capacity: int = INITIAL_CAPACITY,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = announce,
     ) -> None:
         """Allocate the initial capacity, or the maximum if that is less.
 
@@ -58,7 +59,7 @@ class AggregatedBuffer:
             kept_on: Device that rows are kept on; None keeps them on ``device``.
             folder: Folder for files that hold the rows instead of memory.
             initial_capacity: Rows that the new buffer has room for.
-            say: Prints one line.
+            say: Prints a warning.
 
         Raises:
             ValueError: If ``max_size`` is not positive.
@@ -251,8 +252,8 @@ class AggregatedBuffer:
                 raise
             self.max_size = self.capacity
             self._say(
-                f"No room for a history of {capacity} rows ({error}): it keeps to {self.capacity}, and drops rows "
-                "from now on"
+                f"[DAgger] No room for a history of {capacity} rows ({error}): it keeps to {self.capacity}, and "
+                "drops rows from now on"
             )
             return
         self.capacity = capacity

@@ -15,6 +15,7 @@ from torch import nn
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.backprop import MlpBackprop
 from foundation.distill.buffer import AggregatedBuffer
+from foundation.distill.display import announce
 from foundation.distill.finite import gradient_norm
 from foundation.distill.guard import FiniteGuard
 from foundation.distill.learning_rate import LearningRate
@@ -215,7 +216,7 @@ class DaggerDistillation(ResumableDistillation):
             return losses
         left_out = self.aggregation.aggregate(self._phases, finite_only=self.guard.met_non_finite)
         if left_out:
-            self._say(f"{left_out} rows with NaN or infinity are left out")
+            announce(f"[DAgger] {left_out} rows with NaN or infinity are left out")
         self.buffer_size = self.aggregation.buffer.num_transitions()
         self._metrics["Distillation/buffer_size"].fill_(self.buffer_size)
         self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
@@ -231,11 +232,13 @@ class DaggerDistillation(ResumableDistillation):
         self.storage.clear()
         losses = [loss for loss in steps if loss is not None]
         if len(losses) < len(steps):
-            self._say(f"{len(steps) - len(losses)} mini-batches with a loss of NaN or infinity are left out")
+            announce(
+                f"[DAgger] {len(steps) - len(losses)} mini-batches with a loss of NaN or infinity are left out"
+            )
         if not losses:
             if not steps:
                 reason = f"episode_filter={self.options.episode_filter} has let no transition through yet"
-                self._say("No gradient step: " + ("every row is left out" if left_out else reason))
+                announce("[DAgger] No gradient step: " + ("every row is left out" if left_out else reason))
             return {"behavior": math.nan}
         return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
 
@@ -278,7 +281,10 @@ class DaggerDistillation(ResumableDistillation):
         if own.loss_type == "kl":
             raise ValueError("loss_type=kl needs use_dagger=True; rsl_rl's own update knows mse and huber")
         if own.num_mini_batches or own.mini_batch_size or own.max_updates_per_iteration:
-            self._say("use_dagger is off: num_mini_batches, mini_batch_size and max_updates_per_iteration unused")
+            announce(
+                "[DAgger] use_dagger is off: num_mini_batches, mini_batch_size and max_updates_per_iteration "
+                "are unused"
+            )
         if own.action_weights is not None:
             weights = weights_per_action(
                 own.action_weights, self.storage.privileged_actions.shape[-1], self.device

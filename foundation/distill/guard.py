@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tensordict import TensorDict
 
+from foundation.distill.display import announce
 from foundation.distill.finite import (
     NonFiniteError,
     all_finite,
@@ -61,7 +62,7 @@ class FiniteGuard:
             raise rollout_error(alg.storage, phases, self._iteration, self.env_state, weights)
         self.met_non_finite = True
         envs = (~finite_rows(fields, 2)).any(0).nonzero()[:, 0]
-        alg._say(f"NaN or infinity in the rollout, environments {listed(envs)}")
+        announce(f"[DAgger] NaN or infinity in the rollout, environments {listed(envs)}")
         for model in (alg.student, alg.teacher):
             forget_non_finite(model.get_hidden_state())
 

@@ -15,6 +15,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.checkpoint import CheckpointError, atomic_save, is_plain, load_checkpoint, moved
+from foundation.distill.display import announce
 from foundation.distill.finite import NonFiniteError, state_of
 from foundation.distill.manifest import BEST_MODEL, RESUME_FOLDER, Manifest, is_numbered, manifest_path, prune
 from foundation.distill.rng import rng_state, set_rng_state
@@ -110,7 +111,7 @@ class LongRunMixin(OnPolicyRunner):
                 if self.last_checkpoint is None
                 else f"the newest is {self.last_checkpoint}"
             )
-            print(f"[Checkpoint] {target.name} was not saved, training goes on; {newest}: {error}", flush=True)
+            announce(f"[Checkpoint] {target.name} was not saved, training goes on; {newest}: {error}")
             return False
         self.logger.save_model(str(target), max(self.last_completed_iteration, 0))
         return True
@@ -241,7 +242,7 @@ class LongRunMixin(OnPolicyRunner):
         try:
             prune(path, keep_last, self.cfg.get("keep_every", DEFAULT_KEEP_EVERY))
         except OSError as error:
-            print(f"[Checkpoint] what is no longer kept could not be removed: {error}", flush=True)
+            announce(f"[Checkpoint] what is no longer kept could not be removed: {error}")
 
     def _training_state(self) -> dict[str, Any]:
         return {
@@ -258,10 +259,9 @@ class LongRunMixin(OnPolicyRunner):
         if is_plain(state):
             return moved(state, "cpu")
         if not self._env_state_refused:
-            print(
+            announce(
                 "[Checkpoint] the environment's state_dict holds more than tensors and plain values, which alone "
                 "are ever loaded: a continued run begins with new episodes",
-                flush=True,
             )
         self._env_state_refused = True
         return None
@@ -284,10 +284,9 @@ class LongRunMixin(OnPolicyRunner):
     def _load_training_state(self, checkpoint: Path, manifest: Manifest | None) -> None:
         run_dir = checkpoint.parent
         if manifest is None or manifest.state is None:
-            print(
+            announce(
                 f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue; "
                 "history, environment and random states begin anew",
-                flush=True,
             )
             return
         state = load_checkpoint(run_dir / manifest.state, "cpu")
@@ -305,7 +304,7 @@ class LongRunMixin(OnPolicyRunner):
         try:
             load_checkpoint(best)
         except CheckpointError as error:
-            print(f"[Resume] the best model so far is lost, and chosen anew: {error}")
+            announce(f"[Resume] the best model so far is lost, and chosen anew: {error}")
         else:
             self.best_mean_reward, self._inherited_best = mean_reward, best
 
@@ -319,18 +318,18 @@ class LongRunMixin(OnPolicyRunner):
                 if path.is_file() and path.resolve() != self._path(path.name).resolve():
                     shutil.copy2(path, self._path(path.name))
         except OSError as error:
-            print(f"[Resume] the best model so far could not be copied, and is chosen anew: {error}", flush=True)
+            announce(f"[Resume] the best model so far could not be copied, and is chosen anew: {error}")
             self.best_mean_reward = -math.inf
         self._inherited_best = None
 
     def _continue_environment(self, state: dict[str, Any]) -> bool:
         """Restore the environment; return whether that was possible."""
         if state["env"] is None or not hasattr(self.env, "load_state_dict"):
-            print("[Resume] the environment keeps no state: its episodes start afresh")
+            announce("[Resume] the environment keeps no state: its episodes start afresh")
             return False
         try:
             self.env.load_state_dict(state["env"])  # pyright: ignore
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            print(f"[Resume] the environment's episodes start afresh: {error}")
+            announce(f"[Resume] the environment's episodes start afresh: {error}")
             return False
         return True

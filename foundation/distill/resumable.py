@@ -10,6 +10,7 @@ from rsl_rl.algorithms import Distillation
 
 from foundation.distill.aggregation import Aggregation
 from foundation.distill.checkpoint import CheckpointError, check_models, moved
+from foundation.distill.display import announce
 from foundation.distill.schedule import Driver
 from foundation.distill.teachers import TeacherEnsemble, teachers_in
 
@@ -105,10 +106,10 @@ class ResumableDistillation(Distillation):
             ValueError: If the saved history does not fit this one.
         """
         if self.aggregation is None and state["aggregation"] is not None:
-            self._say("use_dagger is off: the history of the earlier run is not used")
+            announce("[DAgger] use_dagger is off: the history of the earlier run is not used")
         if self.aggregation is not None:
             if state["aggregation"] is None:
-                self._say("the run kept no history: the aggregated buffer starts empty")
+                announce("[DAgger] the run kept no history: the aggregated buffer starts empty")
             else:
                 self.aggregation.load_state_dict(state["aggregation"], continues, parts)
         if not continues:

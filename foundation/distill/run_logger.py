@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from rsl_rl.utils.logger import Logger
+
+from foundation.distill.display import Blocks, Display, Iteration, announce
 
 _WRITER_METHODS = (
     "add_scalar",
@@ -56,6 +59,8 @@ class HookedLogger(Logger):
         self._status = status
         self._on_start = on_start
         self._on_iteration = on_iteration
+        self.display: Display = Blocks()
+        """Shows the iterations."""
         self._warned = False
         self._counted_from: int | None = None
 
@@ -78,7 +83,11 @@ class HookedLogger(Logger):
             super().log(it, self._counted_from, total_it, *args, **kwargs)
         header, separator, rest = captured.getvalue().partition("\n\n")
         if separator:
-            print(f"{header}\n\n{self._status(it, total_it)}{rest}", end="", flush=True)
+            status = self._status(it, total_it)
+            loss = kwargs.get("loss_dict", {}).get("behavior")
+            reward = statistics.mean(self.rewbuffer) if self.rewbuffer else None
+            block = f"{header}\n\n{status}{rest}"
+            self.display.show(Iteration(it, total_it, block, status, loss, reward))
         self._on_iteration(it)
 
     def keep_metrics(self, extras: dict[str, Any]) -> None:
@@ -150,7 +159,7 @@ class HookedLogger(Logger):
             except Exception as error:  # whatever a logging service raises
                 if not self._warned:
                     reason = " ".join(str(error).split()) or type(error).__name__
-                    print(f"[Log] logging failed, training goes on without it: {reason}", flush=True)
+                    announce(f"[Log] logging failed, training goes on without it: {reason}")
                 self._warned = True
 
         return tolerant

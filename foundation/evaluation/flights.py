@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from tensordict import TensorDict
+
+from foundation.evaluation.recording import PolicyFn, Recorder, forget
 
 if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
-
-PolicyFn = Callable[[TensorDict], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,34 +35,43 @@ class FlightMetrics:
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
-def fly(env: PointCtrlEnv, policy: PolicyFn, progress: Callable[[int, int], None] | None = None) -> FlightMetrics:
+def fly(
+    env: PointCtrlEnv,
+    policy: PolicyFn,
+    progress: Callable[[int, int], None] | None = None,
+    recorder: Recorder | None = None,
+) -> FlightMetrics:
     """Fly the current episode of every environment to its end.
 
     Environments that end early fly on in new episodes, which do not count.
 
     Args:
         env: The environment, freshly made or reset.
-        policy: Maps observations to actions; its ``reset``, if it has one, is told of ended episodes.
+        policy: Maps observations to actions.
         progress: Called with (steps done, steps in all) after each step.
+        recorder: Keeps what the flights looked like.
 
     Returns:
         Metrics over N episodes.
     """
     steps = int(env.max_episode_length)
-    reset = getattr(policy, "reset", None)
     first: dict[str, torch.Tensor] = {}
     ended = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
     with torch.inference_mode():
         obs = env.get_observations()
         for step in range(steps):
-            obs, _, dones, _ = env.step(policy(obs))
+            actions = policy(obs)
+            if recorder is not None:
+                recorder.before_step(obs, actions)
+            obs, _, dones, _ = env.step(actions)
             newly = (dones > 0) & ~ended
             if newly.any():
                 for name, values in env.last_episode().items():
                     first[name] = torch.where(newly, values, first.get(name, values))
                 ended |= newly
-            if reset is not None:
-                reset(dones)
+            if recorder is not None:
+                recorder.after_step(dones)
+            forget(policy, dones)
             if progress is not None:
                 progress(step + 1, steps)
     return _metrics(first)

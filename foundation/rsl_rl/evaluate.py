@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.rsl_rl import cli
 
 if TYPE_CHECKING:
-    from foundation.evaluation.flights import FlightMetrics
-
-COLUMNS = {
-    "survival": ("survival", "{:.2%}"),
-    "mean_return": ("mean return", "{:.2f}"),
-    "position_rmse_m": ("position RMSE [m]", "{:.4f}"),
-    "settle_time_s": ("settle time [s]", "{:.3f}"),
-    "settled": ("settled", "{:.2%}"),
-}
+    from foundation.evaluation.evaluation import Evaluation
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +22,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.flight_parser("evaluate", __doc__, num_envs=1024)
     parser.add_argument("--teacher", help="a teacher's checkpoint or run folder")
     parser.add_argument("--student", help="a student's checkpoint or run folder, distilled or fine-tuned")
+    parser.add_argument(
+        "--num_seeds", type=int, default=5, help="seeds to fly, beginning with --seed, for intervals (default: 5)"
+    )
     parser.add_argument("--json", help="file to write the result to")
+    parser.add_argument(
+        "--report",
+        help="HTML file to write the report to (default: report.html in the run's folder, the student's where "
+        "there is one; of the packaged teacher: in the working directory)",
+    )
+    parser.add_argument("--no_report", action="store_true", help="write no report")
     return parser
 
 
@@ -40,26 +41,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 on bad input.
     """
-    args, overrides = cli.parse(build_parser(), argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args, overrides = cli.parse(build_parser(), words)
     with cli.errors_as_one_line():
-        result = evaluate(args, overrides)
-        print_table(result)
-        if args.json is not None:
-            _write_json(result, Path(args.json))
-            print(f"[Evaluate] wrote {args.json}")
+        evaluate(args, overrides, f"foundation evaluate {shlex.join(words)}")
 
 
-def evaluate(args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """Return the result in the form that ``--json`` writes."""
-    from foundation.evaluation.flights import fly
+def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> Evaluation:
+    """Fly, print the comparison, and write what the flags ask for."""
+    from foundation.evaluation.evaluation import Evaluation, print_table
     from foundation.evaluation.policies import load_policy
+    from foundation.evaluation.report import Context, write_report
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 
     task = load_task(args.task)
     cli.check_device(args.device)
-    if args.json is not None and not Path(args.json).resolve().parent.is_dir():
-        raise cli.UsageError(f"--json {args.json}: there is no folder {Path(args.json).resolve().parent}")
+    _check_flags(args)
     flags = {"env.num_envs": args.num_envs, "env.episode_steps": args.steps}
     env_cfg, _ = compose(task, overrides, groups=("env",), flags=flags)
     paths = {"teacher": args.teacher, "student": args.student}
@@ -71,45 +69,55 @@ def evaluate(args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     policies = {
         role: load_policy(path, example, env.num_actions, args.device, role) for role, path in chosen.items()
     }
-    results: dict[str, FlightMetrics] = {}
     for role, policy in policies.items():
         print(f"[Evaluate] {role}: {policy.path}", flush=True)
-        # A new environment with the same seed has the same vehicles, forces and first states.
-        env = create_env(args.task, env_cfg, args.device, args.seed)
-        results[role] = fly(env, policy, _Progress(role))
-    return {
-        "task": args.task,
-        "episodes": args.num_envs,
-        "steps": env_cfg.episode_steps,
-        "seed": args.seed,
-        "policies": {role: metrics.to_dict() for role, metrics in results.items()},
-    }
+    seeds = list(range(args.seed, args.seed + args.num_seeds))
+    result = Evaluation(args.task, args.num_envs, env_cfg.episode_steps, seeds)
+
+    def make_env(seed: int) -> Any:
+        return create_env(args.task, env_cfg, args.device, seed)
+
+    result.fly(policies, make_env, _Progress, keep_flights=not args.no_report)
+    flown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    print(f"\n{result.episodes} episodes of {result.steps} steps, {flown}")
+    print_table(*result.table())
+    if result.share is not None:
+        print(f"\nThe student reaches {result.share:.2%} of the teacher's mean return.")
+    if args.json is not None:
+        _write(Path(args.json), json.dumps(result.to_dict(), indent=2) + "\n")
+    if not args.no_report:
+        path = _report_path(args.report, chosen)
+        write_report(result, Context(command, chosen, env_cfg.metrics.settle_radius), path)
+        print(f"[Evaluate] wrote {path}")
+    return result
 
 
-def print_table(result: dict[str, Any]) -> None:
-    """Print one row per policy, and the student's return as a share of the teacher's."""
-    header = ["policy", *(title for title, _ in COLUMNS.values())]
-    rows = [
-        [
-            role,
-            *("-" if metrics[key] is None else form.format(metrics[key]) for key, (_, form) in COLUMNS.items()),
-        ]
-        for role, metrics in result["policies"].items()
-    ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    print(f"\n{result['episodes']} episodes of {result['steps']} steps, seed {result['seed']}")
-    for row in [header, ["-" * width for width in widths], *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    policies = result["policies"]
-    if len(policies) == 2:
-        share = policies["student"]["mean_return"] / policies["teacher"]["mean_return"]
-        print(f"\nThe student reaches {share:.2%} of the teacher's mean return.")
+def _check_flags(args: argparse.Namespace) -> None:
+    from foundation.evaluation.intervals import MOST_SEEDS
+
+    if not 1 <= args.num_seeds <= MOST_SEEDS:
+        raise cli.UsageError(f"--num_seeds must lie in 1 ... {MOST_SEEDS}, got {args.num_seeds}")
+    if args.report is not None and args.no_report:
+        raise cli.UsageError(f"--report {args.report} has no effect with --no_report")
+    for flag, file in (("--json", args.json), ("--report", args.report)):
+        if file is not None and not Path(file).resolve().parent.is_dir():
+            raise cli.UsageError(f"{flag} {file}: there is no folder {Path(file).resolve().parent}")
 
 
-def _write_json(result: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, path)
+def _report_path(given: str | None, chosen: dict[str, Path]) -> Path:
+    if given is not None:
+        return Path(given)
+    checkpoint = chosen.get("student", chosen.get("teacher"))
+    assert checkpoint is not None
+    is_packaged = checkpoint.resolve() == cli.packaged_teacher().resolve()
+    return Path("report.html") if is_packaged else checkpoint.parent / "report.html"
+
+
+def _write(path: Path, text: str) -> None:
+    from foundation.evaluation.page import write_whole
+
+    write_whole(path, text)
+    print(f"[Evaluate] wrote {path}")
 
 
 class _Progress:

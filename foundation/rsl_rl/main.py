@@ -10,6 +10,8 @@ COMMANDS = {
     "train": "train a teacher, or distil a student from one",
     "play": "fly a policy and save a picture of the flight",
     "evaluate": "compare teacher and student on the same seeds",
+    "runs": "list runs with their key figures",
+    "compare": "compare runs: figures, settings that differ, curves over each other",
     "export": "write a policy as ONNX, TorchScript, C, or for the Crazyflie",
 }
 

@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def play(args: argparse.Namespace, overrides: list[str]) -> Path:
     """Fly the policy and return the path of the picture."""
-    from foundation.evaluation.plots import plot_flight, record
+    from foundation.evaluation.plots import plot_flight
     from foundation.evaluation.policies import load_policy
+    from foundation.evaluation.recording import record
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 

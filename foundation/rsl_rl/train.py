@@ -6,10 +6,13 @@ A student is fine-tuned by PPO on task point_ctrl, with --init_from.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import math
 import os
 import shlex
 import signal
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,6 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--load_run", help="with --resume: name of the run's folder (default: the newest)")
     parser.add_argument("--logger", choices=("tensorboard", "wandb"), help="where metrics go")
     parser.add_argument("--log_project_name", help="project of the W&B logger")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only warnings and the result, not the iterations"
+    )
     parser.add_argument("--params", help="a run's folder, to repeat it with its saved params/*.yaml")
     return parser
 
@@ -77,32 +83,46 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 on bad input, 1 on NaN or infinity, 130 on Ctrl-C and 143 on SIGTERM.
     """
-    parser = build_parser()
-    args, overrides = cli.parse(parser, argv)
-    try:
-        with cli.errors_as_one_line():
-            runner, run_dir, iterations = _prepare(args, overrides)
-    except KeyboardInterrupt:
-        print("\n[Run] interrupted before it began", flush=True)
-        raise SystemExit(cli.INTERRUPTED) from None
-    print(f"[Run] {run_dir}", flush=True)
-    _run(args, runner, iterations)
-    print(f"[Run] finished: {run_dir}", flush=True)
+    from foundation.distill.display import announce, quiet
+
+    args, overrides = cli.parse(build_parser(), argv)
+    with quiet() if args.quiet else contextlib.nullcontext():
+        try:
+            with cli.errors_as_one_line():
+                runner, run_dir, iterations = _prepare(args, overrides)
+        except KeyboardInterrupt:
+            announce("\n[Run] interrupted before it began")
+            raise SystemExit(cli.INTERRUPTED) from None
+        print(f"[Run] {run_dir}", flush=True)
+        if runner.cfg["logger"] == "tensorboard":
+            print(f"[Run] watch it: tensorboard --logdir {run_dir.parent}", flush=True)
+        _run(args, runner, iterations)
+        announce(f"[Run] {_result(runner)}")
+        announce(f"[Run] finished: {run_dir}")
 
 
 def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
+    from foundation.distill.display import Blocks, ProgressLine, announce
     from foundation.distill.finite import NonFiniteError
 
     # A continued environment keeps its episodes; new ones start spread over an episode's length.
     fresh = runner.last_completed_iteration < 0
+    runner.logger.display = ProgressLine() if sys.stdout.isatty() else Blocks()
     try:
-        runner.learn(iterations, init_at_random_ep_len=fresh)
+        with contextlib.closing(runner.logger.display):
+            runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt as stop:
-        print(f"\n[Run] {_how_to_continue(args, runner, iterations)}", flush=True)
+        announce(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
     except NonFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(cli.RUN_FAILED) from None
+
+
+def _result(runner: Any) -> str:
+    rewards, best = runner.logger.rewbuffer, runner.best_mean_reward
+    last = f"mean return {statistics.mean(rewards):.2f}" if rewards else "no episode ended"
+    return last + (f", best {best:.2f} (best_model.pt)" if math.isfinite(best) else "")
 
 
 def _how_to_continue(args: argparse.Namespace, runner: Any, iterations: int) -> str:

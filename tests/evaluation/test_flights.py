@@ -8,7 +8,7 @@ import torch
 
 import foundation
 from foundation.evaluation.flights import FlightMetrics, fly
-from foundation.evaluation.plots import record
+from foundation.evaluation.recording import record
 
 OVERRIDES = ["env.episode_steps=60", "env.metrics.window=0.2", "env.metrics.settle_radius=0.5"]
 

@@ -11,7 +11,9 @@ from foundation.rsl_rl import evaluate, play
 
 def run_evaluate(tmp_path, *flags: str) -> dict:
     path = tmp_path / "out.json"
-    evaluate.main([*flags, "--num_envs", "16", "--steps", "40", "--json", str(path)])
+    evaluate.main(
+        [*flags, "--num_envs", "16", "--steps", "40", "--num_seeds", "1", "--json", str(path), "--no_report"]
+    )
     return json.loads(path.read_text())
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from foundation.rsl_rl import export, train
+from tests.export.conftest import compiler  # noqa: F401 (a fixture)
 from tests.rsl_rl.conftest import distillation_flags, newest_run
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

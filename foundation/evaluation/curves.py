@@ -1,0 +1,54 @@
+"""The metrics that a run logged, from its TensorBoard files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+LOSS = "Loss/behavior"
+REWARD = "Train/mean_reward"
+PHASE = "Distillation/training_phase"
+TEACHER_FRACTION = "Distillation/teacher_fraction"
+BUFFER_SIZE = "Distillation/buffer_size"
+BUFFER_CAPACITY = "Distillation/buffer_capacity"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over the iterations."""
+
+    steps: np.ndarray
+    """Iterations, rising, shape (K,)."""
+    values: np.ndarray
+    """Shape (K,)."""
+    wall_time: np.ndarray
+    """When they were logged [s], shape (K,)."""
+
+
+def read_curves(run_dir: Path) -> dict[str, Curve]:
+    """Return the metrics of a run by name; empty if it logged none to TensorBoard."""
+    if not list(run_dir.glob("events.out.tfevents*")):
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+    events = EventAccumulator(str(run_dir), size_guidance={SCALARS: 0})
+    events.Reload()
+    return {name: _curve(events.Scalars(name)) for name in events.Tags()["scalars"]}
+
+
+def phase_switch(curves: dict[str, Curve]) -> int | None:
+    """Return the iteration with which the student began to drive, if the teacher drove before."""
+    phase = curves.get(PHASE)
+    if phase is None or phase.values.min() == phase.values.max():
+        return None
+    return int(phase.steps[phase.values > 1.0][0])
+
+
+def _curve(events: list) -> Curve:
+    # A folder whose run was killed and began anew may hold an iteration twice; the last one counts.
+    by_step = {event.step: event for event in events}
+    kept = [by_step[step] for step in sorted(by_step)]
+    steps, values, times = zip(*((event.step, event.value, event.wall_time) for event in kept), strict=True)
+    return Curve(np.array(steps), np.array(values, dtype=float), np.array(times))

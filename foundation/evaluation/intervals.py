@@ -1,0 +1,39 @@
+"""Means and confidence intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# 97.5 % quantiles of Student's t distribution for 1, 2, ... degrees of freedom.
+_T_975 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045,
+)  # fmt: skip
+MOST_SEEDS = len(_T_975) + 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its 95 % confidence interval."""
+
+    mean: float | None
+    """None where no seed has a value."""
+    half: float | None
+    """None where fewer than two seeds have one."""
+
+
+def interval(values: Sequence[float | None]) -> Interval:
+    """Return the mean over seeds and its 95 % interval by Student's t; None among the values counts as absent."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return Interval(None, None)
+    mean = float(np.mean(present))
+    if len(present) < 2:
+        return Interval(mean, None)
+    half = _T_975[len(present) - 2] * float(np.std(present, ddof=1)) / math.sqrt(len(present))
+    return Interval(mean, half)

@@ -1,0 +1,85 @@
+"""One self-contained HTML page of headings, tables, charts and text; it loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+
+
+def page(title: str, subtitle: str, highlights: Sequence[tuple[str, str]], sections: Sequence[str]) -> str:
+    """Return a page.
+
+    Args:
+        title: Its title, as text.
+        subtitle: A line under it, as text.
+        highlights: Figures to show first, each with what it is, as text.
+        sections: HTML, as the other functions return it.
+    """
+    items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in highlights)
+    return Template(TEMPLATE.read_text()).substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        highlights=f'<ul class="key">{items}</ul>' if items else "",
+        sections="\n".join(sections),
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Return a heading with parts under it."""
+    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "</section>"
+
+
+def text(words: str) -> str:
+    """Return a paragraph."""
+    return f"<p>{escape(words)}</p>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table that scrolls where it is wider than the page."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def charts(*figures: str | None) -> str:
+    """Return charts side by side where there is room; None is left out."""
+    return '<div class="grid">' + "\n".join(figure for figure in figures if figure) + "</div>"
+
+
+def chart(svg: str | None, title: str, words: str) -> str | None:
+    """Return a chart with its caption, or None without one.
+
+    Args:
+        svg: The drawing.
+        title: What it shows; also what a screen reader says.
+        words: How to read it.
+    """
+    if svg is None:
+        return None
+    data = base64.b64encode(svg.encode()).decode()
+    # As an image: the identifiers of several drawings in one document would collide.
+    image = f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
+    return f"<figure>{image}<figcaption><b>{escape(title)}.</b> {escape(words)}</figcaption></figure>"
+
+
+def code(words: str) -> str:
+    """Return text as it is written."""
+    return f"<pre>{escape(words)}</pre>"
+
+
+def folded(summary: str, words: str) -> str:
+    """Return text as it is written, shown on demand."""
+    return f"<details><summary>{escape(summary)}</summary>{code(words)}</details>"
+
+
+def write_whole(path: Path, words: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(words)
+    os.replace(temporary, path)

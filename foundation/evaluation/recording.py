@@ -1,0 +1,120 @@
+"""What flights looked like, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+if TYPE_CHECKING:
+    from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+
+PolicyFn = Callable[[TensorDict], torch.Tensor]
+"""Maps observations to actions; its ``reset``, if it has one, is told of ended episodes."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Flights of N vehicles over T steps, before each step; NaN after an episode's end."""
+
+    dt: float
+    """Control step [s]."""
+    pos_w: np.ndarray
+    """Position relative to the target, world frame [m], shape (T, N, 3)."""
+    quat_wb: np.ndarray
+    """Attitude, body to world, (x, y, z, w), shape (T, N, 4)."""
+    rotor: np.ndarray
+    """Rotor speeds as a share of full speed, shape (T, N, 4)."""
+    actions: np.ndarray
+    """Actions of the policy that flew, clipped to [-1, 1], shape (T, N, 4)."""
+    labels: np.ndarray | None = None
+    """Actions of another policy in the same states, clipped, shape (T, N, 4)."""
+
+    @property
+    def time(self) -> np.ndarray:
+        """Time since the start [s], shape (T,)."""
+        return np.arange(len(self.pos_w)) * self.dt
+
+    @property
+    def distance(self) -> np.ndarray:
+        """Distance to the target [m], shape (T, N)."""
+        return np.linalg.norm(self.pos_w, axis=-1)
+
+    @property
+    def tilt(self) -> np.ndarray:
+        """Angle between body and world vertical [rad], shape (T, N)."""
+        x, y = self.quat_wb[..., 0], self.quat_wb[..., 1]
+        return np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0))
+
+    @property
+    def length(self) -> np.ndarray:
+        """Recorded steps of each episode, shape (N,)."""
+        return (~np.isnan(self.pos_w[..., 0])).sum(axis=0)
+
+
+class Recorder:
+    """Collects the first episode of an environment's first vehicles."""
+
+    def __init__(self, env: PointCtrlEnv, vehicles: int, label: PolicyFn | None = None) -> None:
+        """Begin with the episodes that are under way.
+
+        Args:
+            env: The environment.
+            vehicles: Number of vehicles to record, at most all.
+            label: A policy to ask in every state for what it would have done.
+        """
+        self._env = env
+        self._count = min(vehicles, env.num_envs)
+        self._label = label
+        self._alive = torch.ones(self._count, dtype=torch.bool, device=env.device)
+        self._rows: dict[str, list[torch.Tensor]] = {}
+
+    def before_step(self, obs: TensorDict, actions: torch.Tensor) -> None:
+        """Keep the state, the actions that will be taken in it, and what the other policy would do."""
+        sim = self._env.sim
+        seen = {
+            "pos_w": sim.pos_w,
+            "quat_wb": sim.quat_wb,
+            "rotor": sim.rotor,
+            "actions": actions.clamp(-1.0, 1.0),
+        }
+        if self._label is not None:
+            seen["labels"] = self._label(obs).clamp(-1.0, 1.0)
+        for name, values in seen.items():
+            kept = torch.where(self._alive[:, None], values[: self._count], torch.nan)
+            self._rows.setdefault(name, []).append(kept)
+
+    def after_step(self, dones: torch.Tensor) -> None:
+        """Learn which episodes ended."""
+        self._alive &= dones[: self._count] == 0
+        forget(self._label, dones)
+
+    def recording(self) -> Recording:
+        """Return what was collected."""
+        arrays = {name: torch.stack(rows).cpu().numpy() for name, rows in self._rows.items()}
+        return Recording(self._env.sim.dt, **arrays)
+
+
+def record(env: PointCtrlEnv, policy: PolicyFn, steps: int) -> Recording:
+    """Fly the current episodes for ``steps`` steps and record them until they end."""
+    recorder = Recorder(env, env.num_envs)
+    with torch.inference_mode():
+        obs = env.get_observations()
+        for _ in range(steps):
+            actions = policy(obs)
+            recorder.before_step(obs, actions)
+            obs, _, dones, _ = env.step(actions)
+            recorder.after_step(dones)
+            forget(policy, dones)
+    return recorder.recording()
+
+
+def forget(policy: PolicyFn | None, dones: torch.Tensor) -> None:
+    """Tell a policy that remembers of ended episodes."""
+    reset = getattr(policy, "reset", None)
+    if reset is not None:
+        reset(dones)

@@ -1,0 +1,116 @@
+"""Runs on disk: what they are, and how far they got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation.evaluation import charts
+from foundation.evaluation.curves import LOSS, REWARD, Curve, read_curves
+from foundation.evaluation.page import chart, page, section, table, text
+from foundation.evaluation.page import charts as side_by_side
+from foundation.tasks.config import PARAMS, load_params
+
+HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, its saved settings and what it logged."""
+
+    path: Path
+    settings: dict[str, Any]
+    """Settings by name, such as ``agent.algorithm.learning_rate``."""
+    curves: dict[str, Curve]
+    """Metrics by name; empty without TensorBoard's files."""
+
+    @property
+    def name(self) -> str:
+        """Experiment and folder."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def trains(self) -> str:
+        """What the run trains: teacher, student, or a student that is fine-tuned."""
+        if any(name.startswith("agent.student.") for name in self.settings):
+            return "student"
+        return "fine-tuned student" if self.settings.get("agent.init_from") else "teacher"
+
+    def row(self) -> list[str]:
+        """Return the key figures in the order of ``HEADER``; a dash where there is none."""
+        reward, loss = self.curves.get(REWARD), self.curves.get(LOSS)
+        longest = max(self.curves.values(), key=lambda curve: len(curve.steps), default=None)
+        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return [
+            self.name,
+            self.trains,
+            "-" if longest is None else str(int(longest.steps[-1]) + 1),
+            "-" if longest is None else f"{(longest.wall_time[-1] - longest.wall_time[0]) / 60.0:.1f}",
+            "-" if reward is None else f"{reward.values[-1]:.2f}",
+            "-" if reward is None else f"{reward.values.max():.2f}",
+            "-" if loss is None else f"{loss.values[-1]:.2g}",
+            f"{size / 1e6:.0f}",
+        ]
+
+
+def find_runs(root: Path) -> list[Path]:
+    """Return the folders with saved settings under ``root``, or ``root`` itself, oldest first."""
+    found = {path.parent.parent for path in root.glob(f"**/{PARAMS}/agent.yaml")}
+    return sorted(found, key=lambda path: (path.name, str(path)))
+
+
+def read_run(path: Path) -> Run:
+    """Return a run.
+
+    Raises:
+        ConfigError: If its saved settings cannot be read.
+    """
+    settings = {}
+    for group in ("env", "agent"):
+        settings |= dict(_leaves(load_params(path, group) or {}, group))
+    return Run(path, settings, read_curves(path))
+
+
+def differences(runs: Sequence[Run]) -> list[list[str]]:
+    """Return the settings that are not the same in all runs: their name, then the value in each."""
+    names = sorted({name for run in runs for name in run.settings})
+    rows = [[name, *(str(run.settings.get(name, "-")) for run in runs)] for name in names]
+    return [row for row in rows if len(set(row[1:])) > 1]
+
+
+def comparison(runs: Sequence[Run]) -> str:
+    """Return a page that compares runs."""
+    names = [run.path.name for run in runs]
+    distinct = names if len(set(names)) == len(names) else [run.name for run in runs]
+    curves = dict(zip(distinct, (run.curves for run in runs), strict=True))
+    differing = differences(runs)
+    drawn = side_by_side(
+        chart(charts.overlay_chart(curves, REWARD, "mean return"), "Return", "Mean of the last episodes."),
+        chart(
+            charts.overlay_chart(curves, REWARD, "mean return", over_time=True),
+            "Return over time",
+            "The same over minutes of training.",
+        ),
+        chart(charts.overlay_chart(curves, LOSS, "loss", log=True), "Loss", "Behaviour cloning."),
+    )
+    settings = table(["setting", *distinct], differing) if differing else text("All settings are the same.")
+    return page(
+        f"{len(runs)} runs",
+        ", ".join(run.name for run in runs),
+        [],
+        [
+            section("Key figures", table(HEADER, [run.row() for run in runs])),
+            section("Settings that differ", settings),
+            section("Curves", drawn if "<figure>" in drawn else text("No run has TensorBoard files.")),
+        ],
+    )
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            yield from _leaves(child, f"{name}.{key}")
+    else:
+        yield name, value
