@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shlex
@@ -14,16 +15,24 @@ from pathlib import Path
 import pytest
 
 from foundation.distill import DaggerOptions
-from foundation.rsl_rl import evaluate, play, train
+from foundation.export.c_library import compile_c
+from foundation.rsl_rl import compare, evaluate, export, play, runs, train
 from foundation.sim.usd import CF2X_USD_PATH
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-MAINS = {"train": train.main, "evaluate": evaluate.main, "play": play.main}
+MAINS = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "play": play.main,
+    "export": export.main,
+    "runs": runs.main,
+    "compare": compare.main,
+}
 # Later flags win, so these shorten whatever a command says.
 SHORTER = {
     "train": ["--num_envs", "8", "--max_iterations", "2", "agent.num_steps_per_env=10"],
-    "evaluate": ["--num_envs", "8", "--steps", "20"],
+    "evaluate": ["--num_envs", "8", "--steps", "20", "--num_seeds", "2"],
     "play": ["--num_envs", "2", "--steps", "20"],
 }
 
@@ -58,6 +67,7 @@ def place(tmp_path_factory) -> Path:
         move_run("point_ctrl_direct", "2025-12-01_18-51-49")
         train.main(["--task", "distillation", *SHORTER["train"]])
         move_run("distillation", "2025-12-02_09-00-00")
+        export.main(["--checkpoint", "logs/rsl_rl/distillation", "--output", "exported"])
     return folder
 
 
@@ -81,7 +91,7 @@ def test_a_command_of_the_documents_works(words, place, monkeypatch):
     elif words[0] in ("foundation", "python"):
         script = words[1] if words[0] == "foundation" else Path(words[1]).stem
         if script in MAINS:
-            MAINS[script]([*words[2:], *SHORTER[script]])
+            MAINS[script]([*words[2:], *SHORTER.get(script, [])])
         else:
             subprocess.run([sys.executable, words[1], "--help"], check=True, stdout=subprocess.DEVNULL)
     elif words[0] == "bash":
@@ -94,6 +104,13 @@ def test_a_command_of_the_documents_works(words, place, monkeypatch):
 def test_a_python_block_of_the_documents_runs(code, place, monkeypatch):
     monkeypatch.chdir(place)
     exec(compile(code, "document", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("code", blocks("c"))
+def test_a_c_block_of_the_documents_compiles_and_runs(code, place, tmp_path):
+    (tmp_path / "main.c").write_text(code)
+    compile_c([tmp_path / "main.c"], [place / "exported"], tmp_path / "main.so", "-Wl,--no-undefined")
+    assert ctypes.CDLL(str(tmp_path / "main.so")).main() == 0
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -35,10 +35,9 @@ static inline float policy_softplus_(float x) {
 GRU = """\
 static inline void policy_gru_(
     const float *weight_input, const float *weight_hidden, const float *bias_input, const float *bias_hidden,
-    const float *input, int inputs, float *hidden
+    const float *input, int inputs, float *hidden, float *next
 ) {
     const int n = POLICY_HIDDEN_DIM;
-    float next[POLICY_HIDDEN_DIM];
     for (int i = 0; i < n; ++i) {
         float from_input[3], from_hidden[3];
         for (int gate = 0; gate < 3; ++gate) {
@@ -60,10 +59,9 @@ static inline void policy_gru_(
 LSTM = """\
 static inline void policy_lstm_(
     const float *weight_input, const float *weight_hidden, const float *bias_input, const float *bias_hidden,
-    const float *input, int inputs, float *hidden, float *cell
+    const float *input, int inputs, float *hidden, float *next, float *cell
 ) {
     const int n = POLICY_HIDDEN_DIM;
-    float next[POLICY_HIDDEN_DIM];
     for (int i = 0; i < n; ++i) {
         float gates[4];
         for (int gate = 0; gate < 4; ++gate) {

@@ -37,8 +37,7 @@ def c_header(network: Network, origin: Origin) -> str:
         "num_weights": network.num_weights,
         "weight_bytes": 4 * network.num_weights,
         "num_multiplies": network.num_multiplies,
-        "state_bytes": state_bytes(network),
-        "stack_bytes": 4 * (sum(text.buffers.values()) + network.hidden_dim),
+        "state_bytes": text.state_bytes,
         "maths": ", ".join(sorted(text.maths)) or "nothing",
         "include": "\n#include <math.h>\n" if text.maths else "",
         "num_obs": network.num_obs,
@@ -53,6 +52,11 @@ def c_header(network: Network, origin: Origin) -> str:
     return Template((TEMPLATES / "policy.h").read_text()).substitute(fields)
 
 
+def state_bytes(network: Network) -> int:
+    """Return the size of ``policy_state_t``."""
+    return _Text(network).state_bytes
+
+
 def structure(network: Network) -> str:
     """Return the layers in words, for example ``22 - GRU 32 - 4``."""
     recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
@@ -62,11 +66,6 @@ def structure(network: Network) -> str:
     ]
     normaliser = [] if network.mean is None else ["normaliser"]
     return " - ".join([str(network.num_obs), *normaliser, *recurrent, *dense])
-
-
-def state_bytes(network: Network) -> int:
-    """Return the size of ``policy_state_t``."""
-    return 4 * max(1, (2 if network.cell == "lstm" else 1) * len(network.recurrent) * network.hidden_dim)
 
 
 class _Text:
@@ -91,17 +90,21 @@ class _Text:
             f"#define POLICY_HIDDEN_DIM {self.network.hidden_dim}\n"
         )
 
+    @property
+    def state_bytes(self) -> int:
+        """Size of ``policy_state_t``."""
+        remembered = len(self._memories) * len(self.network.recurrent) * self.network.hidden_dim
+        return 4 * (remembered + sum(self.buffers.values()))
+
     def state(self) -> str:
-        if not self.network.recurrent:
-            return "    float unused; /* a feed-forward policy remembers nothing */"
-        fields = ("hidden", "cell") if self.network.cell == "lstm" else ("hidden",)
-        return "\n".join(f"    float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in fields)
+        memories = [f"float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in self._memories]
+        scratch = [f"float {name}[{size}];" for name, size in self.buffers.items()]
+        return "\n".join(f"    {line}" for line in [*memories, *scratch])
 
     def reset(self) -> str:
         if not self.network.recurrent:
-            return "    state->unused = 0.0f;"
-        fields = ("hidden", "cell") if self.network.cell == "lstm" else ("hidden",)
-        body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in fields)
+            return "    (void)state; /* a feed-forward policy remembers nothing */"
+        body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in self._memories)
         return (
             "    for (int layer = 0; layer < POLICY_LAYERS; ++layer) {\n"
             "        for (int i = 0; i < POLICY_HIDDEN_DIM; ++i) {\n"
@@ -109,9 +112,12 @@ class _Text:
         )
 
     def step(self) -> str:
-        declared = [f"float {name}[{size}];" for name, size in self.buffers.items()]
-        unused = [] if self.network.recurrent else ["(void)state;"]
-        return "\n".join(f"    {line}" for line in [*declared, *unused, *self._lines])
+        return "\n".join(f"    {line}" for line in self._lines)
+
+    @property
+    def _memories(self) -> tuple[str, ...]:
+        """Fields of the state that outlive a step."""
+        return {"gru": ("hidden",), "lstm": ("hidden", "cell")}.get(str(self.network.cell), ())
 
     def _need(self, function: str) -> None:
         if function not in self.functions:
@@ -123,7 +129,7 @@ class _Text:
 
     def _buffer(self, name: str, size: int) -> str:
         self.buffers[name] = max(size, self.buffers.get(name, 0))
-        return name
+        return f"state->{name}"
 
     def _normalise(self) -> str:
         if self.network.mean is None or self.network.scale is None:
@@ -141,9 +147,8 @@ class _Text:
             self._need(GRU if self.network.cell == "gru" else LSTM)
             self.maths.add("tanhf")
             arrays = ", ".join(self._array(f"rnn{index}_{name}", values) for name, values in vars(layer).items())
-            states = [f"state->hidden[{index}]"] + (
-                [f"state->cell[{index}]"] if self.network.cell == "lstm" else []
-            )
+            states = [f"state->hidden[{index}]", self._buffer("next", self.network.hidden_dim)]
+            states += [f"state->cell[{index}]"] if self.network.cell == "lstm" else []
             self._lines.append(f"policy_{self.network.cell}_({arrays}, {source}, {size}, {', '.join(states)});")
             source, size = states[0], self.network.hidden_dim
         return source
@@ -154,7 +159,7 @@ class _Text:
             weight = self._array(f"dense{index}_weight", layer.weight)
             bias = self._array(f"dense{index}_bias", layer.bias)
             is_last = index == len(self.network.dense) - 1
-            target = "actions" if is_last else self._buffer("b" if source == "a" else "a", outputs)
+            target = "actions" if is_last else self._buffer("b" if source == "state->a" else "a", outputs)
             self._lines.append(f"policy_dense_({weight}, {bias}, {source}, {inputs}, {target}, {outputs});")
             if layer.activation.name != "identity":
                 expression, functions, maths = ACTIVATIONS[layer.activation.name]

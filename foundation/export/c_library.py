@@ -20,12 +20,12 @@ STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding")
 BRIDGE = """\
 #include <stddef.h>
 #include "policy.h"
-size_t bridge_state_size(void);
-void bridge_reset(policy_state_t *state);
-void bridge_step(policy_state_t *state, const float *obs, float *actions);
-size_t bridge_state_size(void) { return sizeof(policy_state_t); }
-void bridge_reset(policy_state_t *state) { policy_reset(state); }
-void bridge_step(policy_state_t *state, const float *obs, float *actions) { policy_step(state, obs, actions); }
+size_t exported_state_size(void);
+void exported_reset(policy_state_t *state);
+void exported_step(policy_state_t *state, const float *obs, float *actions);
+size_t exported_state_size(void) { return sizeof(policy_state_t); }
+void exported_reset(policy_state_t *state) { policy_reset(state); }
+void exported_step(policy_state_t *state, const float *obs, float *actions) { policy_step(state, obs, actions); }
 """
 
 
@@ -35,7 +35,7 @@ class Compiled:
 
     path: Path
     stack_bytes: int | None
-    """Stack of all its functions together, as the compiler states it; None if it does not."""
+    """Stack of all exported functions together, as the compiler states it; None if it does not."""
     compiler: str
 
 
@@ -58,10 +58,10 @@ def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *f
             "or name one in the environment variable CC"
         )
     command = [*compiler, *STRICT, *flags, "-Os", "-fPIC", "-shared", "-fstack-usage"]
-    command += [f"-I{folder}" for folder in include]
+    command += [f"-I{folder.resolve()}" for folder in include]
     # The compiler leaves its remarks beside the library.
     done = subprocess.run(
-        [*command, *map(str, sources), "-o", str(output), "-lm"],
+        [*command, *(str(source.resolve()) for source in sources), "-o", str(output.resolve()), "-lm"],
         cwd=output.parent,
         capture_output=True,
         text=True,
@@ -76,9 +76,9 @@ class CStepper:
 
     def __init__(self, library: Path, num_envs: int, num_actions: int) -> None:
         """Load the library and begin a flight of every vehicle."""
-        self._library = ctypes.CDLL(str(library))
-        self._library.bridge_state_size.restype = ctypes.c_size_t
-        size = self._library.bridge_state_size()
+        self._library = ctypes.CDLL(str(library.resolve()))
+        self._library.exported_state_size.restype = ctypes.c_size_t
+        size = self._library.exported_state_size()
         # Not zeros: the reset has to write them.
         self._states = np.full((num_envs, size), 0xFF, dtype=np.uint8)
         self._num_actions = num_actions
@@ -89,16 +89,16 @@ class CStepper:
         rows = np.ascontiguousarray(obs, dtype=np.float32)
         actions = np.empty((len(rows), self._num_actions), dtype=np.float32)
         for state, row, action in zip(self._states, rows, actions, strict=True):
-            self._library.bridge_step(*(ctypes.c_void_p(array.ctypes.data) for array in (state, row, action)))
+            self._library.exported_step(*(ctypes.c_void_p(array.ctypes.data) for array in (state, row, action)))
         return actions
 
     def reset(self, dones: np.ndarray) -> None:
         """Forget the past of the vehicles in a mask of shape (N,)."""
         for index in dones.nonzero()[0]:
-            self._library.bridge_reset(ctypes.c_void_p(self._states[index].ctypes.data))
+            self._library.exported_reset(ctypes.c_void_p(self._states[index].ctypes.data))
 
 
 def _stack(folder: Path) -> int | None:
-    """Return the sum over all functions, of which no more than all can be on the stack at once."""
-    lines = [line for file in folder.glob("*.su") for line in file.read_text().splitlines()]
-    return sum(int(line.split("\t")[1]) for line in lines) if lines else None
+    """Return the sum over all functions but the bridge's; no more than all can be on the stack at once."""
+    lines = [line.split("\t") for file in folder.glob("*.su") for line in file.read_text().splitlines()]
+    return sum(int(used) for place, used, _ in lines if ":bridge_" not in place) if lines else None

@@ -134,7 +134,7 @@ class Controller:
             library: What :func:`compile_crazyflie` wrote. One file holds the memory of one vehicle.
             full_thrust: Thrust of one motor at the firmware's full scale [N].
         """
-        self._library = ctypes.CDLL(str(library))
+        self._library = ctypes.CDLL(str(library.resolve()))
         self._library.bridge_normalized_force.restype = ctypes.c_float
         self._library.bridge_hover_action.restype = ctypes.c_float
         self._full_thrust = full_thrust

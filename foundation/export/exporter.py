@@ -35,6 +35,11 @@ FILES = {"onnx": "policy.onnx", "torchscript": "policy.pt", "c": "policy.h", "cr
 """The formats and what each writes."""
 ALL = ("onnx", "torchscript", "c")
 """What ``all`` stands for."""
+PROCESSOR_HZ = 168e6
+"""Clock of the Crazyflie's STM32F405 [Hz]."""
+CYCLES_PER_MULTIPLY = 8
+"""Assumed, not measured: load, load, multiply, add and the loop, with weights in flash memory."""
+LONGEST_STEP_MS = 0.4
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,17 @@ def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     compiled = compile_crazyflie(path, work / "controller.so", "-DFOUNDATION_REACH=1e6f")
     stepper = CrazyflieStepper(compiled.path, source.vehicle, _num_envs(source))
     agreement = require_agreement(source.model, stepper, source.make_env, reaching=_clipped)
-    return f"policy at {source.vehicle.rate} Hz, {_stack(compiled)}", agreement
+    milliseconds = 1e3 * network.num_multiplies * CYCLES_PER_MULTIPLY / PROCESSOR_HZ
+    facts = (
+        f"policy at {source.vehicle.rate} Hz, {_stack(compiled)}, about {milliseconds:.2f} ms a step there "
+        f"if a multiplication takes {CYCLES_PER_MULTIPLY} cycles"
+    )
+    if milliseconds > LONGEST_STEP_MS:
+        facts += (
+            "; that is much of the 1 ms between two calls: distil a smaller student for the vehicle, such as "
+            "agent.student.hidden_dims=[64,64]"
+        )
+    return facts, agreement
 
 
 def _clipped(actions: np.ndarray) -> np.ndarray:

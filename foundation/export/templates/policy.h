@@ -1,4 +1,4 @@
-/* A policy as one C99 header: no allocation, float32, constant weights.
+/* A policy as one C99 header: no allocation, float32, constant weights, next to no stack.
  *
  * Made by foundation $version from $source.
  * Do not edit it; export the checkpoint again.
@@ -6,8 +6,7 @@
  *   network          $structure
  *   weights          $num_weights ($weight_bytes bytes, constant)
  *   multiplications  $num_multiplies a step
- *   state            $state_bytes bytes a vehicle
- *   arrays on stack  $stack_bytes bytes; measured whole: see the line that the export prints
+ *   state            $state_bytes bytes a vehicle, intermediate results included
  *   from <math.h>    $maths
  *
  * Observations, $num_obs: position error (3) [m], rotation matrix body to world, row-major (9), linear velocity,
@@ -25,7 +24,8 @@ $include
 #define POLICY_OBS_DIM $num_obs
 #define POLICY_ACTION_DIM $num_actions
 $definitions
-/* What the policy remembers between steps, one a vehicle. */
+/* One a vehicle: what the policy remembers between steps, and room for intermediate results, which would be much
+ * for the stack of a small processor. */
 typedef struct {
 $state
 } policy_state_t;

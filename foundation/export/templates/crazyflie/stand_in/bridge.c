@@ -14,7 +14,7 @@ void vTaskDelay(unsigned ticks) {
   (void)ticks;
 }
 
-static state_t state_of(const float *flat) {
+static state_t bridge_state(const float *flat) {
   state_t state = {0};
   state.position.x = flat[0];
   state.position.y = flat[1];
@@ -39,7 +39,7 @@ void bridge_control(
   const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int flies, unsigned step,
   float *forces
 ) {
-  const state_t state = state_of(flat);
+  const state_t state = bridge_state(flat);
   sensorData_t sensors = {0};
   setpoint_t setpoint = {0};
   control_t control = {0};
@@ -60,7 +60,7 @@ void bridge_control(
 void bridge_observe(
   const float *flat, const float *gyro_deg, const float *target, float yaw_deg, const float *previous, float *obs
 ) {
-  const state_t state = state_of(flat);
+  const state_t state = bridge_state(flat);
   const Axis3f gyro = {gyro_deg[0], gyro_deg[1], gyro_deg[2]};
   point_t point = {0};
   point.x = target[0];
