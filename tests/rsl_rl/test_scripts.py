@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from foundation.rsl_rl.main import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "foundation" / "rsl_rl"
-SCRIPTS = ["train", "play", "evaluate"]
+SCRIPTS = {
+    "train": "--task",
+    "play": "--task",
+    "evaluate": "--task",
+    "export": "--format",
+    "runs": "folder",
+    "compare": "RUN",
+}
+"""Each with what its help has to name."""
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -23,7 +33,12 @@ def test_help_is_printed_from_the_root_and_from_another_folder(script, place, tm
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: {script}")
-    assert "--task" in done.stdout
+    assert SCRIPTS[script] in done.stdout
+
+
+def test_every_script_is_a_subcommand_and_is_tested_here():
+    scripts = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "cli", "main"}
+    assert scripts == set(COMMANDS) == set(SCRIPTS)
 
 
 def test_no_script_carries_the_name_of_a_standard_module_or_a_dependency():
