@@ -137,8 +137,8 @@ def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     )
     if milliseconds > LONGEST_STEP_MS:
         facts += (
-            "; that is much of the 1 ms between two calls: distil a smaller student for the vehicle, such as "
-            "agent.student.hidden_dims=[64,64]"
+            "; that is much of the 1 ms between two calls: distil a smaller student for the vehicle, see "
+            "docs/DEPLOY.md"
         )
     return facts, agreement
 
