@@ -74,7 +74,8 @@ class ProgressLine:
         assert self._progress is not None
         is_last = iteration.it + 1 == iteration.total
         now = time.monotonic()
-        figures = [line.removeprefix("Training Phase: ") for line in iteration.status.splitlines()[:1]]
+        phase = iteration.status.partition("\n")[0].removeprefix("Training Phase: ").partition(" (")[0]
+        figures = [phase] if phase else []
         figures += [] if iteration.loss is None else [f"loss {iteration.loss:.2g}"]
         figures += [] if iteration.reward is None else [f"return {iteration.reward:.2f}"]
         self._progress.update(self._task, completed=iteration.it + 1, figures="  ".join(figures))
@@ -94,7 +95,7 @@ class ProgressLine:
         self._progress = Progress(
             TextColumn("iteration"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),

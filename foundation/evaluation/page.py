@@ -81,5 +81,8 @@ def folded(summary: str, words: str) -> str:
 def write_whole(path: Path, words: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(words)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(words)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foundation.evaluation import charts
-from foundation.evaluation.curves import LOSS, REWARD, Curve, read_curves
+from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, table, text
 from foundation.evaluation.page import charts as side_by_side
 from foundation.tasks.config import PARAMS, load_params
 
+MOSTLY_STUDENT = 0.01
+"""Largest share of the teacher's actions in rollouts whose return counts as the student's."""
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
 
 
@@ -38,9 +42,20 @@ class Run:
             return "student"
         return "fine-tuned student" if self.settings.get("agent.init_from") else "teacher"
 
+    @property
+    def best_return(self) -> float | None:
+        """Largest mean return where it is that of the policy that is trained: not of a teacher that drives."""
+        reward, share = self.curves.get(REWARD), self.curves.get(TEACHER_FRACTION)
+        if reward is None:
+            return None
+        own = np.ones(len(reward.steps), dtype=bool)
+        if share is not None:
+            own = np.isin(reward.steps, share.steps[share.values <= MOSTLY_STUDENT])
+        return float(reward.values[own].max()) if own.any() else None
+
     def row(self) -> list[str]:
         """Return the key figures in the order of ``HEADER``; a dash where there is none."""
-        reward, loss = self.curves.get(REWARD), self.curves.get(LOSS)
+        reward, loss, best = self.curves.get(REWARD), self.curves.get(LOSS), self.best_return
         longest = max(self.curves.values(), key=lambda curve: len(curve.steps), default=None)
         size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         return [
@@ -49,7 +64,7 @@ class Run:
             "-" if longest is None else str(int(longest.steps[-1]) + 1),
             "-" if longest is None else f"{(longest.wall_time[-1] - longest.wall_time[0]) / 60.0:.1f}",
             "-" if reward is None else f"{reward.values[-1]:.2f}",
-            "-" if reward is None else f"{reward.values.max():.2f}",
+            "-" if best is None else f"{best:.2f}",
             "-" if loss is None else f"{loss.values[-1]:.2g}",
             f"{size / 1e6:.0f}",
         ]

@@ -39,6 +39,21 @@ class Compiled:
     compiler: str
 
 
+def c_compiler() -> list[str]:
+    """Return the command of the C compiler: that in the environment variable ``CC``, or ``cc``.
+
+    Raises:
+        ExportError: If there is none.
+    """
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    if shutil.which(compiler[0]) is None:
+        raise ExportError(
+            f"exported C is compiled to check it, and there is no compiler {compiler[0]!r}; install gcc or clang, "
+            "or name one in the environment variable CC"
+        )
+    return compiler
+
+
 def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *flags: str) -> Compiled:
     """Compile sources to a shared library, with warnings as errors.
 
@@ -51,12 +66,7 @@ def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *f
     Raises:
         ExportError: If there is no C compiler, or it refuses the sources.
     """
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    if shutil.which(compiler[0]) is None:
-        raise ExportError(
-            f"exported C is compiled to check it, and there is no compiler {compiler[0]!r}; install gcc or clang, "
-            "or name one in the environment variable CC"
-        )
+    compiler = c_compiler()
     command = [*compiler, *STRICT, *flags, "-Os", "-fPIC", "-shared", "-fstack-usage"]
     command += [f"-I{folder.resolve()}" for folder in include]
     # The compiler leaves its remarks beside the library.
@@ -67,7 +77,8 @@ def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *f
         text=True,
     )
     if done.returncode != 0:
-        raise ExportError(f"the exported C does not compile: {done.stderr.strip()}")
+        reason = done.stderr.strip() or f"{compiler[0]} ended with code {done.returncode}"
+        raise ExportError(f"the exported C does not compile: {reason}")
     return Compiled(output, _stack(output.parent), compiler[0])
 
 

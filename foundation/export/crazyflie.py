@@ -26,6 +26,13 @@ RATES = (1000, 500, 250, 100, 50, 25)
 """Rates of the firmware's loop that divide its 1000 Hz evenly and have a name there [Hz]."""
 NUM_OBS, NUM_ACTIONS = 22, 4
 FIRMWARE_HZ = 1000
+HEADING_SHARE = 0.6
+"""Largest turn over the largest tilt that training starts from, which is about any axis."""
+LEAST_UPGRADED_THRUST = 0.15
+"""Between the firmware's full thrust of standard motors, 0.12 N, and of the upgrade kit, 0.18 N [N]."""
+_UPGRADED = "CONFIG_CRAZYFLIE_THRUST_UPGRADE_KIT=y\n"
+NOWHERE_CLAMPED = ("-DFOUNDATION_REACH=1e6f", "-DFOUNDATION_HEADING_REACH=7.0f")
+"""Flags that compare the policy also where a setpoint would be brought nearer."""
 _FILES = ("README.md", "Makefile", "Kbuild", "app-config")
 _SOURCES = ("Kbuild", "conversions.h", "foundation_controller.c", "vehicle.h")
 
@@ -40,6 +47,8 @@ class Vehicle:
     """Action at which the nominal vehicle hovers."""
     reach: float
     """Largest distance to the target, per axis, that training starts from [m]."""
+    heading_reach: float
+    """Largest turn that the policy is told of at once [rad]."""
     max_velocity: float
     """Bound of the linear velocity, per axis [m/s]."""
     max_angular_velocity: float
@@ -64,6 +73,7 @@ class Vehicle:
             (c0, c1, c2),
             2.0 * float(nominal.hover_speed[0]) - 1.0,
             cfg.init.position,
+            HEADING_SHARE * cfg.init.tilt,
             cfg.termination.velocity,
             cfg.termination.angular_velocity,
             rate,
@@ -99,13 +109,14 @@ def write_crazyflie(header: str, vehicle: Vehicle, origin: Origin, folder: Path)
     """
     names = {"version": foundation.__version__, "source": origin.source, "rate": vehicle.rate}
     numbers: dict[str, float] = dict(zip(("thrust_0", "thrust_1", "thrust_2"), vehicle.thrust_curve, strict=True))
-    for name in ("hover_action", "reach", "max_velocity", "max_angular_velocity"):
+    for name in ("hover_action", "reach", "heading_reach", "max_velocity", "max_angular_velocity"):
         numbers[name] = getattr(vehicle, name)
     fields = names | {name: c_literal(value) for name, value in numbers.items()}
+    fields["propellers"] = _UPGRADED if vehicle.full_thrust > LEAST_UPGRADED_THRUST else ""
     (folder / "src").mkdir()
     for name in (*_FILES, *(f"src/{name}" for name in _SOURCES)):
         text = (FOLDER / name).read_text()
-        filled = name.endswith(("README.md", "vehicle.h"))
+        filled = name.endswith(("README.md", "vehicle.h", "app-config"))
         (folder / name).write_text(Template(text).substitute(fields) if filled else text)
     (folder / "src" / "policy.h").write_text(header)
 
@@ -137,6 +148,7 @@ class Controller:
         self._library = ctypes.CDLL(str(library.resolve()))
         self._library.bridge_normalized_force.restype = ctypes.c_float
         self._library.bridge_hover_action.restype = ctypes.c_float
+        self._library.bridge_next_heading.restype = ctypes.c_float
         self._full_thrust = full_thrust
 
     def init(self) -> bool:
@@ -148,25 +160,28 @@ class Controller:
         state: np.ndarray,
         gyro_deg: np.ndarray,
         target: np.ndarray,
-        yaw_deg: float = 0.0,
-        flies: bool = True,
-        step: int = 0,
+        yaw_deg: float | None = 0.0,
+        enabled: bool = True,
+        has_position: bool = True,
     ) -> np.ndarray:
-        """Return the forces over full scale, shape (4,), of one call at 1000 Hz.
+        """Return the forces over full scale, shape (4,), of one call at 1000 Hz; -1 where PID flies.
 
         Args:
             state: Position [m], attitude (x, y, z, w), velocity [m/s], world frame, shape (10,).
             gyro_deg: Angular velocity, body frame [deg/s], shape (3,).
             target: Position setpoint [m], shape (3,).
-            yaw_deg: Yaw setpoint [deg].
-            flies: Whether the setpoint is a position.
-            step: Number of the call.
+            yaw_deg: Yaw setpoint [deg], or None for none.
+            enabled: Whether ``foundation.enable`` is set.
+            has_position: Whether the setpoint is a position.
         """
         forces = np.empty(4, dtype=np.float32)
-        self._library.bridge_control(
-            *_pointers(state, gyro_deg, target), ctypes.c_float(yaw_deg), int(flies), step, *_pointers(forces)
-        )
+        yaw, flags = ctypes.c_float(yaw_deg or 0.0), (int(enabled), int(has_position), int(yaw_deg is not None))
+        self._library.bridge_control(*_pointers(state, gyro_deg, target), yaw, *flags, *_pointers(forces))
         return forces
+
+    def next_heading(self, state: np.ndarray, wanted: float) -> float:
+        """Return the heading that is flown to next for a wanted one [rad]."""
+        return self._library.bridge_next_heading(*_pointers(state), ctypes.c_float(wanted))
 
     def action(self) -> np.ndarray:
         """Return the action that the controller remembers, shape (4,)."""
@@ -200,13 +215,14 @@ class CrazyflieStepper:
 
     def __init__(self, library: Path, vehicle: Vehicle, num_envs: int) -> None:
         """Load a copy of the library for every vehicle."""
+        self.turn_deg = 0.0
+        """Yaw setpoint relative to the heading that the policy is observed in [deg]."""
         self._vehicle = vehicle
         self._controllers = []
         for index in range(num_envs):
             copy = library.with_name(f"vehicle_{index}.so")
             shutil.copy(library, copy)
             self._controllers.append(Controller(copy, vehicle.full_thrust))
-        self._step = 0
         self.reset(np.ones(num_envs, dtype=bool))
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
@@ -216,15 +232,11 @@ class CrazyflieStepper:
         those actions, and the one that the controller remembers is taken.
         """
         forces, remembered = np.empty((2, len(obs), 4))
-        hold = FIRMWARE_HZ // self._vehicle.rate
         for index, (controller, row) in enumerate(zip(self._controllers, obs, strict=True)):
             state, gyro_deg = firmware_state(row.astype(np.float64), self.TARGET, self.YAW_DEG)
-            for call in range(hold):
-                forces[index] = controller.control(
-                    state, gyro_deg, self.TARGET, self.YAW_DEG, step=self._step + call
-                )
+            for _ in range(FIRMWARE_HZ // self._vehicle.rate):
+                forces[index] = controller.control(state, gyro_deg, self.TARGET, self.YAW_DEG + self.turn_deg)
             remembered[index] = controller.action()
-        self._step += hold
         smallest = 1e-9
         pushing = 2.0 * self._vehicle.speed(np.maximum(forces * self._vehicle.full_thrust, smallest)) - 1.0
         still = np.where(self._vehicle.thrust(remembered) <= 0.0, remembered, -1.0)

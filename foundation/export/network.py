@@ -57,6 +57,8 @@ _FUNCTIONS: dict[str, Callable[[Array, float], Array]] = {
     "mish": lambda x, _: x * np.tanh(softplus(x)),
     "gelu": lambda x, _: 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0))),
 }
+_CALLS = {"identity": 0, "relu": 0, "leaky_relu": 0, "softplus": 2, "mish": 3}
+"""Mathematical functions in an activation, where it is not one."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,12 @@ class Network:
         # A GRU multiplies by its gates three times a unit, as an LSTM does.
         gating = 3 * self.hidden_dim * len(self.recurrent)
         return sum(matrix.size for matrix in matrices) + gating + (0 if self.scale is None else self.num_obs)
+
+    @property
+    def num_functions(self) -> int:
+        """Mathematical functions of one step, such as tanh, at most."""
+        gates = {"gru": 3, "lstm": 5}.get(str(self.cell), 0) * self.hidden_dim * len(self.recurrent)
+        return gates + sum(_CALLS.get(layer.activation.name, 1) * len(layer.bias) for layer in self.dense)
 
     def initial_state(self, num_envs: int) -> Array:
         """Return zeros of shape (2, layers, N, H): hidden values, and cell values that only an LSTM uses."""

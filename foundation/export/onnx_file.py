@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,21 +47,24 @@ def write_onnx(model: MLPModel, path: Path) -> None:
         )
 
 
+def require_onnxruntime() -> None:
+    """Raise if it is not installed.
+
+    Raises:
+        ExportError: Names how to install it.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise ExportError('onnx files are checked with onnxruntime, which is missing; pip install -e ".[export]"')
+
+
 class OnnxStepper:
     """Runs a file on onnxruntime."""
 
     def __init__(self, path: Path, num_envs: int) -> None:
-        """Load the file.
+        """Load the file."""
+        require_onnxruntime()
+        import onnxruntime
 
-        Raises:
-            ExportError: If onnxruntime is not installed.
-        """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ExportError(
-                'onnx files are checked with onnxruntime, which is missing; pip install -e ".[export]"'
-            ) from error
         self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         states = self._session.get_inputs()[1:]
         self._names = [state.name for state in states]

@@ -66,16 +66,51 @@ def flight_parser(prog: str, description: str | None, num_envs: int) -> argparse
     return parser
 
 
+def add_server_flags(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the flags of a web server; ``what`` is the flag that starts it."""
+    parser.add_argument(
+        "--host",
+        help=f"with {what}: address to listen on (default: 127.0.0.1, which only this machine reaches; "
+        "0.0.0.0 lets in everyone who reaches this machine)",
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"with {what}: port, 0 for any (default: the first free one from 8080 on)"
+    )
+
+
+def server_address(args: argparse.Namespace, what: str | None) -> tuple[str, int] | None:
+    """Return where to listen, checked, or None if nothing is to be served: ``what``, the flag, is None.
+
+    Raises:
+        UsageError: If the flags have no effect.
+        ViewerError: If viser is not installed, or nothing can listen there.
+    """
+    if what is None:
+        for flag, value in (("--host", args.host), ("--port", args.port)):
+            if value is not None:
+                raise UsageError(f"{flag} {value} has no effect: nothing is served")
+        return None
+    from foundation.viewer import server
+
+    server.require("viser", what)
+    host = server.DEFAULT_HOST if args.host is None else args.host
+    return host, server.free_port(host, args.port)
+
+
 @contextlib.contextmanager
 def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""
     from foundation.distill.checkpoint import CheckpointError
     from foundation.sim.usd import UsdVehicleError
     from foundation.tasks.config import ConfigError
+    from foundation.viewer.errors import ViewerError
 
     try:
         yield
-    except (UsageError, ConfigError, CheckpointError, UsdVehicleError) as error:
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except (UsageError, ConfigError, CheckpointError, UsdVehicleError, ViewerError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
 
@@ -83,6 +118,28 @@ def errors_as_one_line() -> Iterator[None]:
 def _one_line(error: Exception) -> str:
     """Return a message on one line: names and values in it can hold anything, even what steers a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
+
+
+def require_writable(flag: str, file: str | Path) -> None:
+    """Raise if a file cannot be written.
+
+    Raises:
+        UsageError: If it is a folder, or its folder does not exist or takes no files.
+    """
+    path = Path(file)
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise UsageError(f"{flag} {file} is a folder; give the name of a file")
+    if not folder.is_dir():
+        raise UsageError(f"{flag} {file}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{flag} {file}: nothing can be written to {folder}")
+
+
+def beside(checkpoint: Path, name: str) -> Path:
+    """Return where something made of a checkpoint goes: into its run's folder, of the packaged one to here."""
+    is_packaged = checkpoint.resolve() == packaged_teacher().resolve()
+    return Path(name) if is_packaged else checkpoint.parent / name
 
 
 def check_device(device: str) -> None:

@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with cli.errors_as_one_line():
         output = Path(args.output)
-        if not output.resolve().parent.is_dir():
-            raise cli.UsageError(f"--output {output}: there is no folder {output.resolve().parent}")
+        cli.require_writable("--output", output)
         runs = _read(args.runs)
         print_table(HEADER, [run.row() for run in runs])
         differing = differences(runs)

@@ -64,6 +64,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> Ev
     chosen = {role: cli.find_checkpoint(path, None, None) for role, path in paths.items() if path is not None}
     if not chosen:
         raise cli.UsageError("nothing to evaluate; give --teacher, --student, or both")
+    report = None if args.no_report else _report_path(args.report, chosen)
     env = create_env(args.task, env_cfg, args.device, args.seed)
     example = env.get_observations()
     policies = {
@@ -77,7 +78,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> Ev
     def make_env(seed: int) -> Any:
         return create_env(args.task, env_cfg, args.device, seed)
 
-    result.fly(policies, make_env, _Progress, keep_flights=not args.no_report)
+    result.fly(policies, make_env, _Progress, keep_flights=report is not None)
     flown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     print(f"\n{result.episodes} episodes of {result.steps} steps, {flown}")
     print_table(*result.table())
@@ -85,10 +86,9 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> Ev
         print(f"\nThe student reaches {result.share:.2%} of the teacher's mean return.")
     if args.json is not None:
         _write(Path(args.json), json.dumps(result.to_dict(), indent=2) + "\n")
-    if not args.no_report:
-        path = _report_path(args.report, chosen)
-        write_report(result, Context(command, chosen, env_cfg.metrics.settle_radius), path)
-        print(f"[Evaluate] wrote {path}")
+    if report is not None:
+        write_report(result, Context(command, chosen, env_cfg.metrics.settle_radius), report)
+        print(f"[Evaluate] wrote {report}")
     return result
 
 
@@ -99,18 +99,14 @@ def _check_flags(args: argparse.Namespace) -> None:
         raise cli.UsageError(f"--num_seeds must lie in 1 ... {MOST_SEEDS}, got {args.num_seeds}")
     if args.report is not None and args.no_report:
         raise cli.UsageError(f"--report {args.report} has no effect with --no_report")
-    for flag, file in (("--json", args.json), ("--report", args.report)):
-        if file is not None and not Path(file).resolve().parent.is_dir():
-            raise cli.UsageError(f"{flag} {file}: there is no folder {Path(file).resolve().parent}")
+    if args.json is not None:
+        cli.require_writable("--json", args.json)
 
 
 def _report_path(given: str | None, chosen: dict[str, Path]) -> Path:
-    if given is not None:
-        return Path(given)
-    checkpoint = chosen.get("student", chosen.get("teacher"))
-    assert checkpoint is not None
-    is_packaged = checkpoint.resolve() == cli.packaged_teacher().resolve()
-    return Path("report.html") if is_packaged else checkpoint.parent / "report.html"
+    path = Path(given) if given else cli.beside(chosen.get("student") or chosen["teacher"], "report.html")
+    cli.require_writable("--report", path)
+    return path
 
 
 def _write(path: Path, text: str) -> None:

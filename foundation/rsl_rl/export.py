@@ -43,7 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", help="a checkpoint or run folder (default: the newest run's newest)")
     parser.add_argument("--load_run", help="name of the run's folder (default: the newest)")
     parser.add_argument("--format", choices=FORMATS, default="all", help="what to write (default: all)")
-    parser.add_argument("--output", help="folder to write to (default: exported/ in the run's folder)")
+    parser.add_argument(
+        "--output",
+        help="folder to write to (default: exported/ in the run's folder, of the packaged teacher here)",
+    )
     parser.add_argument(
         "--task", default="distillation", help="task whose runs --load_run names, if the run does not tell"
     )
@@ -56,25 +59,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 on bad input, 1 if an export fails.
     """
-    from foundation.export.errors import ExportError
+    from foundation.export import ExportError
 
     args, overrides = cli.parse(build_parser(), argv)
     with cli.errors_as_one_line():
-        exports = prepare(args, overrides)
-    try:
-        for make in exports:
-            done = make()
-            print(f"[Export] {done.path}: {done.facts}\n[Export]   checked: {done.agreement}", flush=True)
-    except ExportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(cli.RUN_FAILED) from None
+        try:
+            for make in prepare(args, overrides):
+                done = make()
+                print(f"[Export] {done.path}: {done.facts}\n[Export]   checked: {done.agreement}", flush=True)
+        except ExportError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(cli.RUN_FAILED) from None
 
 
 def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[], Export]]:
     """Check everything and return one function for each format, which writes it."""
     from foundation.evaluation.policies import load_policy
     from foundation.export.c_header import Origin
-    from foundation.export.exporter import ALL, Source, export
+    from foundation.export.exporter import ALL, Source, export, require_tools
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 
@@ -84,7 +86,9 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     params = checkpoint.parent / "params"
     env_cfg, _ = compose(task, overrides, params if params.is_dir() else None, groups=("env",))
     env_cfg = replace(env_cfg, num_envs=NUM_ENVS)
-    output = Path(args.output) if args.output else checkpoint.parent / "exported"
+    forms = ALL if args.format == "all" else (args.format,)
+    require_tools(forms)
+    output = cli.beside(checkpoint, "exported") if args.output is None else Path(args.output)
     if output.exists() and not output.is_dir():
         raise cli.UsageError(f"--output {output} is a file; give a folder")
     env = create_env(args.task, env_cfg, "cpu", seed=0)
@@ -96,7 +100,6 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
             return _for_the_crazyflie(policy.model, origin, env_cfg, env.nominal, args.task)
         return Source(policy.model, origin, lambda: create_env(args.task, env_cfg, "cpu", seed=0))
 
-    forms = ALL if args.format == "all" else (args.format,)
     print(f"[Export] {policy.role}: {checkpoint}", flush=True)
     return [lambda form=form: export(source(form), form, output) for form in forms]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a teacher, or distil a student from one",
-    "play": "fly a policy and save a picture of the flight",
+    "play": "fly a policy: a picture, live in a browser, a recording, a video",
     "evaluate": "compare teacher and student on the same seeds",
     "runs": "list runs with their key figures",
     "compare": "compare runs: figures, settings that differ, curves over each other",

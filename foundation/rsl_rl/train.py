@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.rsl_rl import cli
 
 if TYPE_CHECKING:
+    from foundation.distill.display import Display
     from foundation.tasks import TaskSpec
 
 LONGEST_NAME = 100
@@ -74,6 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--quiet", action="store_true", help="print only warnings and the result, not the iterations"
     )
     parser.add_argument("--params", help="a run's folder, to repeat it with its saved params/*.yaml")
+    parser.add_argument(
+        "--dashboard", action="store_true", help="watch the run in a browser: the fleet in flight, and curves"
+    )
+    cli.add_server_flags(parser, "--dashboard")
     return parser
 
 
@@ -83,31 +88,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 on bad input, 1 on NaN or infinity, 130 on Ctrl-C and 143 on SIGTERM.
     """
+    # First, so that --help waits for nothing.
+    args, overrides = cli.parse(build_parser(), argv)
     from foundation.distill.display import announce, quiet
 
-    args, overrides = cli.parse(build_parser(), argv)
     with quiet() if args.quiet else contextlib.nullcontext():
-        try:
-            with cli.errors_as_one_line():
-                runner, run_dir, iterations = _prepare(args, overrides)
-        except KeyboardInterrupt:
-            announce("\n[Run] interrupted before it began")
-            raise SystemExit(cli.INTERRUPTED) from None
+        with cli.errors_as_one_line():
+            where = cli.server_address(args, "--dashboard" if args.dashboard else None)
+            runner, run_dir, iterations = _prepare(args, overrides)
         print(f"[Run] {run_dir}", flush=True)
         if runner.cfg["logger"] == "tensorboard":
             print(f"[Run] watch it: tensorboard --logdir {run_dir.parent}", flush=True)
-        _run(args, runner, iterations)
+        with _display(runner, where, run_dir) as runner.logger.display:
+            _run(args, runner, iterations)
         announce(f"[Run] {_result(runner)}")
         announce(f"[Run] finished: {run_dir}")
 
 
 def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
-    from foundation.distill.display import Blocks, ProgressLine, announce
+    from foundation.distill.display import announce
     from foundation.distill.finite import NonFiniteError
 
     # A continued environment keeps its episodes; new ones start spread over an episode's length.
     fresh = runner.last_completed_iteration < 0
-    runner.logger.display = ProgressLine() if sys.stdout.isatty() else Blocks()
     try:
         with contextlib.closing(runner.logger.display):
             runner.learn(iterations, init_at_random_ep_len=fresh)
@@ -117,6 +120,20 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     except NonFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(cli.RUN_FAILED) from None
+
+
+def _display(
+    runner: Any, where: tuple[str, int] | None, run_dir: Path
+) -> contextlib.AbstractContextManager[Display]:
+    """Return what shows the iterations, on the terminal and, where one is asked for, on a page."""
+    from foundation.distill.display import Blocks, ProgressLine
+
+    display = ProgressLine() if sys.stdout.isatty() else Blocks()
+    if where is None:
+        return contextlib.nullcontext(display)
+    from foundation.viewer.dashboard import watched
+
+    return watched(display, runner.env, where, f"{run_dir.parent.name}/{run_dir.name}")
 
 
 def _result(runner: Any) -> str:

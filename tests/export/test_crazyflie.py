@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ from tests.export.models import policy
 HOVER = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0], dtype=float)
 STILL = np.zeros(3)
 TARGET = np.array([0.1, -0.2, 0.3])
+BY_PID = np.full(4, -1.0)
 
 
 @pytest.fixture(scope="module")
@@ -117,51 +120,103 @@ def test_motors_are_numbered_as_the_simulators_rotors(nominal):
 
 
 def test_the_policy_steps_at_a_hundred_hertz_and_its_command_is_held_in_between(controller):
-    forces = np.stack([controller.control(HOVER, STILL, TARGET, step=step) for step in range(40)])
+    forces = np.stack([controller.control(HOVER, STILL, TARGET) for _ in range(40)])
     blocks = forces.reshape(4, 10, 4)
     np.testing.assert_array_equal(blocks, np.broadcast_to(blocks[:, :1], blocks.shape))
-    # A recurrent policy answers the same observation differently the next time.
+    # From the first call on, and a recurrent policy answers the same observation differently the next time.
+    assert (blocks > 0.0).all()
     assert (np.abs(np.diff(blocks[:, 0], axis=0)).max(axis=1) > 0.0).all()
 
 
-def test_anything_but_a_position_setpoint_stops_the_motors_and_makes_the_policy_forget(controller):
-    first = controller.control(HOVER, STILL, TARGET, step=0)
-    controller.control(HOVER, STILL, TARGET, step=10)
-    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, flies=False, step=15), 0.0)
-    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, step=20), first)
+@pytest.mark.parametrize("state", [{"enabled": False}, {"has_position": False}])
+def test_the_firmwares_own_controller_flies_until_it_is_enabled_and_whenever_there_is_no_position(
+    controller, state
+):
+    first = controller.control(HOVER, STILL, TARGET)
+    for _ in range(10):
+        controller.control(HOVER, STILL, TARGET)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, **state), BY_PID)
+    # The policy forgot: it begins its next flight as the first one.
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET), first)
+
+
+def test_nothing_is_flown_by_the_policy_before_it_is_enabled(controller):
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, enabled=False), BY_PID)
+
+
+def index_of(what: dict[int, float], base: np.ndarray) -> np.ndarray:
+    out = base.copy()
+    for index, value in what.items():
+        out[index] = value
+    return out
 
 
 BAD = {
-    "position that is NaN": (0, np.nan),
-    "height that is infinite": (2, np.inf),
-    "attitude that is none": (6, 0.2),
-    "velocity beyond the bound": (7, 5.1),
-    "velocity that is NaN": (9, np.nan),
+    "position that is NaN": {"state": index_of({0: np.nan}, HOVER)},
+    "height that is infinite": {"state": index_of({2: np.inf}, HOVER)},
+    "attitude that is none": {"state": index_of({6: 0.2}, HOVER)},
+    "velocity beyond the bound": {"state": index_of({7: 5.1}, HOVER)},
+    "velocity that is NaN": {"state": index_of({9: np.nan}, HOVER)},
+    "rate beyond the bound": {"gyro_deg": np.array([0.0, 2100.0, 0.0])},
+    "rate that is NaN": {"gyro_deg": np.array([0.0, 0.0, np.nan])},
+    "target that is NaN": {"target": np.array([np.nan, 0.0, 0.0])},
+    "target that is infinite": {"target": np.array([0.0, 0.0, np.inf])},
+    "heading that is NaN": {"yaw_deg": np.nan},
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_state_stops_the_motors_until_the_setpoint_is_taken_back(controller, what):
-    assert controller.control(HOVER, STILL, TARGET, step=0).max() > 0.0
-    index, value = BAD[what]
-    bad = HOVER.copy()
-    bad[index] = value
-    np.testing.assert_array_equal(controller.control(bad, STILL, TARGET, step=3), 0.0)
-    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, step=10), 0.0)
-    controller.control(HOVER, STILL, TARGET, flies=False, step=11)
-    assert controller.control(HOVER, STILL, TARGET, step=20).max() > 0.0
+def test_what_is_not_sane_stops_the_motors_until_the_policy_is_disabled(controller, what):
+    good = {"state": HOVER, "gyro_deg": STILL, "target": TARGET}
+    assert controller.control(**good).max() > 0.0
+    np.testing.assert_array_equal(controller.control(**(good | BAD[what])), 0.0)
+    for _ in range(20):
+        np.testing.assert_array_equal(controller.control(**good), 0.0)
+    # Losing the link for a moment does not start them again.
+    np.testing.assert_array_equal(controller.control(**good, has_position=False), 0.0)
+    np.testing.assert_array_equal(controller.control(**good), 0.0)
+    np.testing.assert_array_equal(controller.control(**good, enabled=False), BY_PID)
+    assert controller.control(**good).max() > 0.0
 
 
-@pytest.mark.parametrize("gyro", [2100.0, np.nan])
-def test_a_rate_beyond_the_bound_stops_the_motors(controller, gyro):
-    assert controller.control(HOVER, STILL, TARGET, step=0).max() > 0.0
-    np.testing.assert_array_equal(controller.control(HOVER, np.array([0, gyro, 0]), TARGET, step=1), 0.0)
+def turned(heading: float) -> np.ndarray:
+    """Return the state of a level vehicle of a heading [rad]."""
+    return index_of({5: np.sin(0.5 * heading), 6: np.cos(0.5 * heading)}, HOVER)
 
 
-def test_motors_too_weak_for_the_policy_fail_the_firmwares_self_test(library, vehicle):
-    # The firmware's full thrust of the thrust-upgrade kit, 0.1625 N, is enough; of standard motors it is not.
-    assert Controller(library, 0.1625).init()
-    assert not Controller(library, 0.1125).init()
+@pytest.mark.parametrize("here", [0.0, 1.0, 3.0, -3.0])
+def test_a_far_heading_is_told_of_step_by_step_the_short_way_round(controller, vehicle, here):
+    reach = vehicle.heading_reach
+    assert 0.0 < reach < 0.5
+    for wanted in (here, here + 0.5 * reach, here + 7.0 * reach, here - 2.0, here + 3.0, here + 2.0 * np.pi):
+        turn = (wanted - here + np.pi) % (2.0 * np.pi) - np.pi
+        expected = here + np.clip(turn, -reach, reach)
+        assert controller.next_heading(turned(here), wanted) == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_a_yaw_setpoint_the_heading_at_the_beginning_is_held(controller):
+    fresh = controller.control(turned(2.0), STILL, TARGET, yaw_deg=None)
+    controller.control(HOVER, STILL, TARGET, enabled=False)
+    same = controller.control(turned(2.0), STILL, TARGET, yaw_deg=np.degrees(2.0))
+    np.testing.assert_allclose(fresh, same, atol=1e-6)
+    controller.control(HOVER, STILL, TARGET, enabled=False)
+    assert np.abs(controller.control(turned(2.0), STILL, TARGET, yaw_deg=0.0) - fresh).max() > 1e-4
+
+
+def test_motors_too_weak_for_the_policy_fail_the_self_test_and_leave_the_flight_to_pid(library, vehicle):
+    # The firmware's full thrust with the thrust-upgrade kit and with standard motors.
+    assert Controller(library, 0.18).init()
+    weak = Controller(library, 0.12)
+    assert not weak.init()
+    np.testing.assert_array_equal(weak.control(HOVER, STILL, TARGET), BY_PID)
+
+
+def test_the_firmware_is_told_of_the_propellers_that_the_vehicle_needs(tmp_path, vehicle):
+    for name, curve in (("upgraded", vehicle.thrust_curve), ("standard", (0.0, 0.0, 0.12))):
+        (tmp_path / name).mkdir()
+        write_crazyflie("", replace(vehicle, thrust_curve=curve), Origin("run", 100.0), tmp_path / name)
+    assert "CONFIG_CRAZYFLIE_THRUST_UPGRADE_KIT=y" in (tmp_path / "upgraded" / "app-config").read_text()
+    assert "UPGRADE" not in (tmp_path / "standard" / "app-config").read_text()
 
 
 def test_a_rate_that_the_firmware_has_no_loop_for_is_refused():

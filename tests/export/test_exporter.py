@@ -80,6 +80,25 @@ def test_a_recurrent_export_that_is_never_reset_is_noticed(tmp_path):
         require_agreement(made.model, Forgetful(path, 3), env, 200)
 
 
+def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_path):
+    path = tmp_path / "policy.onnx"
+    made = source("mlp")
+    made.model.mlp[-1].weight.data *= 30.0
+    write_onnx(made.model, path)
+
+    class Rounding(OnnxStepper):
+        def __call__(self, obs):
+            return super().__call__(obs) + np.float32(5e-5)
+
+    # Gains as high as these let a vehicle tumble.
+    with pytest.raises(
+        ExportError, match=r"not stable: .* actions to within \S+, but .* grows to \S+ by step \d+"
+    ):
+        require_agreement(
+            made.model, Rounding(path, 3), lambda: foundation.make_env("distillation", num_envs=3), 200
+        )
+
+
 def test_nan_is_no_agreement(tmp_path):
     class Broken:
         def __call__(self, obs):

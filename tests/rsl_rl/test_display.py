@@ -24,7 +24,7 @@ def on_a_terminal(words: list[str], folder) -> str:
         cwd=folder,
         stdout=theirs,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "80"},
     )
     os.close(theirs)
     seen = b""
@@ -42,7 +42,7 @@ def test_a_terminal_gets_one_line_with_the_time_left_and_the_switch_above_it(tmp
     out = on_a_terminal(["train", *distillation_flags(teacher_run)], tmp_path)
     assert "Learning iteration" not in out
     last = [line for line in re.split(r"[\r\n]+", out) if line.startswith("iteration")][-1]
-    assert re.search(r"iteration +4/4 .* left 0:00:00 Phase 2 \(student actions\)  loss \S+  return \S+", last)
+    assert re.search(r"iteration +4/4 .* left 0:00:00 Phase 2  loss \S+  return \S+", last)
     assert "SWITCHING TO PHASE 2: Now using STUDENT actions" in out
     assert "[Run] finished:" in out
 

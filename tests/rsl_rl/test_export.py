@@ -7,6 +7,7 @@ import re
 import pytest
 
 from foundation.rsl_rl import export, train
+from foundation.rsl_rl.cli import packaged_teacher
 from tests.export.conftest import compiler  # noqa: F401 (a fixture)
 from tests.rsl_rl.conftest import distillation_flags, newest_run
 
@@ -28,7 +29,12 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
     tmp_path, teacher_run, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    options = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=8"]
+    options = [
+        "agent.student.class_name=RNNModel",
+        "agent.student.rnn_type=gru",
+        "agent.student.rnn_hidden_dim=8",
+        "agent.student.hidden_dims=[16]",
+    ]
     train.main(
         distillation_flags(teacher_run, *options, "env.termination.velocity=4.5", "env.robot.motor.tau_up=0.05")
     )
@@ -47,13 +53,24 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
         (["--checkpoint", "{student}", "--output", "{file}"], 2, "is a file; give a folder"),
         (["--checkpoint", "{student}", "agent.seed=1"], 2, "must begin with env."),
         (
+            ["--checkpoint", "{student}", "--format", "crazyflie", "--output", "{folder}"],
+            1,
+            "a step of this policy would take about 1.17 ms on the vehicle",
+        ),
+        (
+            ["--checkpoint", "{student}", "--format", "c", "--output", "/proc/no"],
+            1,
+            "/proc/no/policy.h cannot be written",
+        ),
+        (
             ["--checkpoint", "{teacher}", "--format", "crazyflie", "--output", "{folder}"],
             1,
             "a Crazyflie's controller needs a student of 22 observations and 4 actions, this policy has 37 and 4",
         ),
     ],
 )
-def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, tmp_path, capsys):
+def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "file"
     file.touch()
     names = {"teacher": teacher_run, "student": student_run, "file": file, "folder": tmp_path / "folder"}
@@ -63,3 +80,19 @@ def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, 
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_packaged_teacher_is_exported_to_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export.main(["--checkpoint", str(packaged_teacher()), "--format", "torchscript"])
+    assert (tmp_path / "exported" / "policy.pt").is_file()
+    assert not (packaged_teacher().parent / "exported").exists()
+
+
+def test_a_missing_compiler_is_noticed_before_anything_is_written(student_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(SystemExit):
+        export.main(["--checkpoint", str(student_run), "--output", str(tmp_path / "out")])
+    assert "there is no compiler 'no-such-compiler'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

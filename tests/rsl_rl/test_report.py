@@ -88,6 +88,7 @@ def test_a_teacher_alone_has_a_report_too_and_the_packaged_one_leaves_it_here(tm
     [
         (["--num_seeds", "0"], "--num_seeds must lie in 1 ... 30, got 0"),
         (["--report", "/no/r.html"], "--report /no/r.html: there is no folder /no"),
+        (["--report", "/tmp"], "--report /tmp is a folder; give the name of a file"),
         (["--report", "r.html", "--no_report"], "--report r.html has no effect with --no_report"),
     ],
 )

@@ -4,7 +4,7 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class PointCtrlEnv(VecEnv):
     num_actions = 4
     cfg: PointCtrlEnvCfg
     device: torch.device
+    on_step: Callable[[torch.Tensor], None] | None = None
+    """Called after each step with its dones, (N,); it may read the environment and nothing else."""
 
     def __init__(self, cfg: PointCtrlEnvCfg, device: str = "cpu", seed: int = 0) -> None:
         """Sample the vehicles and begin an episode in every environment.
@@ -95,6 +97,8 @@ class PointCtrlEnv(VecEnv):
         self._actions.copy_(actions)
         obs, done = self._launch(self._env_step), self._task["done"].clone()
         extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log(done)}
+        if self.on_step is not None:
+            self.on_step(done)
         return obs, self._task["reward"].clone(), done, extras
 
     def last_episode(self) -> dict[str, torch.Tensor]:

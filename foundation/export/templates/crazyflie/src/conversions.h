@@ -14,6 +14,8 @@
 #include "vehicle.h"
 
 #define FOUNDATION_RADIANS_PER_DEGREE 0.0174532925f
+#define FOUNDATION_TURN 6.28318531f
+#define FOUNDATION_LARGEST 1e6f
 #define FOUNDATION_OBS_DIM 22
 
 static inline float foundation_clamp(float value, float low, float high) {
@@ -39,14 +41,28 @@ static inline void foundation_to_heading(float c, float s, float x, float y, flo
   out[1] = c * y - s * x;
 }
 
-/* The 22 observations. A target that is farther away than the policy was trained on is brought nearer, along each
- * axis: it is flown to all the same. */
+/* Heading of the body's x axis [rad]. */
+static inline float foundation_heading(const quaternion_t *q) {
+  return atan2f(2.0f * (q->w * q->z + q->x * q->y), 1.0f - 2.0f * (q->y * q->y + q->z * q->z));
+}
+
+/* Heading to fly to next [rad]: the wanted one, or as far towards it as the policy was trained on. A policy that is
+ * told at once to turn around falls. */
+static inline float foundation_next_heading(const quaternion_t *q, float wanted) {
+  const float here = foundation_heading(q);
+  float turn = wanted - here;
+  turn -= FOUNDATION_TURN * floorf(turn / FOUNDATION_TURN + 0.5f);
+  return here + foundation_clamp(turn, -FOUNDATION_HEADING_REACH, FOUNDATION_HEADING_REACH);
+}
+
+/* The 22 observations, in a frame of a heading [rad]. A target that is farther away than the policy was trained on is
+ * brought nearer, along each axis: it is flown to all the same. */
 static inline void foundation_observe(
-  const state_t *state, const Axis3f *gyro, const point_t *target, float yaw_deg, const float previous_action[4],
+  const state_t *state, const Axis3f *gyro, const point_t *target, float heading, const float previous_action[4],
   float obs[FOUNDATION_OBS_DIM]
 ) {
-  const float c = cosf(yaw_deg * FOUNDATION_RADIANS_PER_DEGREE);
-  const float s = sinf(yaw_deg * FOUNDATION_RADIANS_PER_DEGREE);
+  const float c = cosf(heading);
+  const float s = sinf(heading);
   float rotation[9];
   float turned[2];
 
@@ -92,6 +108,11 @@ static inline float foundation_hover_action(void) {
   return FOUNDATION_HOVER_ACTION;
 }
 
+/* Whether a value is neither NaN, for which every comparison is false, nor as good as infinite. */
+static inline bool foundation_is_number(float value) {
+  return fabsf(value) < FOUNDATION_LARGEST;
+}
+
 /* Whether the estimate is finite, is an attitude, and lies within the bounds that the policy was trained in. */
 static inline bool foundation_is_sane(const state_t *state, const Axis3f *gyro) {
   const float fastest = FOUNDATION_MAX_VELOCITY;
@@ -100,8 +121,8 @@ static inline bool foundation_is_sane(const state_t *state, const Axis3f *gyro) 
   const float norm = q->x * q->x + q->y * q->y + q->z * q->z + q->w * q->w;
   const float speeds[3] = {state->velocity.x, state->velocity.y, state->velocity.z};
   const float rates[3] = {gyro->x, gyro->y, gyro->z};
-  /* Every comparison is false for NaN. */
-  bool sane = fabsf(state->position.x) < 1e6f && fabsf(state->position.y) < 1e6f && fabsf(state->position.z) < 1e6f;
+  bool sane = foundation_is_number(state->position.x) && foundation_is_number(state->position.y)
+    && foundation_is_number(state->position.z);
   sane = sane && norm > 0.9f && norm < 1.1f;
   for (int axis = 0; axis < 3; ++axis) {
     sane = sane && fabsf(speeds[axis]) <= fastest;

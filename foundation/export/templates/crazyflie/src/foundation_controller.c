@@ -1,14 +1,19 @@
 /* The policy as an out-of-tree controller of the Crazyflie firmware.
  *
- * The stabilizer calls controllerOutOfTree at 1000 Hz; the policy steps at FOUNDATION_RATE_HZ and its motor commands
- * are held in between. Position setpoints are flown to; anything else stops the motors and makes the policy forget.
- * A state that is not sane stops the motors until a setpoint that is not a position has been seen.
+ * The firmware's own PID controller flies until the parameter foundation.enable is 1, and whenever the setpoint is not a
+ * position: while taking off and landing, and when the supervisor levels the vehicle out because the link is lost.
+ * With the parameter set, position setpoints are flown by the policy. The stabilizer calls at 1000 Hz; the policy steps
+ * at FOUNDATION_RATE_HZ and its motor commands are held in between. A state, a setpoint or an action that is not sane
+ * stops the motors until the parameter is set back to 0.
  */
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "app.h"
 #include "controller.h"
+#include "controller_pid.h"
+#include "log.h"
+#include "param.h"
 #include "power_distribution.h"
 #include "FreeRTOS.h"
 #include "task.h"
@@ -25,64 +30,114 @@
 
 /* Least share of the trained thrust that the motors must reach. */
 #define LEAST_THRUST 0.85f
+#define CALLS_PER_STEP (RATE_MAIN_LOOP / FOUNDATION_RATE_HZ)
+
+typedef enum { IDLE = 0, FLYING = 1, STOPPED = 2, TOO_WEAK = 3 } mode_of_policy_t;
 
 static policy_state_t policy;
 static float action[4];
 static float forces[4];
-static bool stopped;
-
-static void begin(void) {
-  policy_reset(&policy);
-  for (int motor = 0; motor < 4; ++motor) {
-    action[motor] = foundation_hover_action();
-    forces[motor] = 0.0f;
-  }
-}
+static float held_heading;
+static uint32_t calls;
+static uint8_t enable = 0;
+static uint8_t mode = IDLE;
 
 static float full_thrust(void) {
   return powerDistributionGetMaxThrust() / 4.0f;
 }
 
+static bool is_strong_enough(void) {
+  return full_thrust() >= LEAST_THRUST * foundation_thrust(1.0f);
+}
+
+static bool is_position(const setpoint_t *setpoint) {
+  return setpoint->mode.x == modeAbs && setpoint->mode.y == modeAbs && setpoint->mode.z == modeAbs;
+}
+
+static bool is_sane(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
+  return foundation_is_sane(state, &sensors->gyro) && foundation_is_number(setpoint->position.x)
+    && foundation_is_number(setpoint->position.y) && foundation_is_number(setpoint->position.z)
+    && (setpoint->mode.yaw != modeAbs || foundation_is_number(setpoint->attitude.yaw));
+}
+
+static void begin(const state_t *state) {
+  policy_reset(&policy);
+  calls = 0;
+  held_heading = foundation_heading(&state->attitudeQuaternion);
+  for (int motor = 0; motor < 4; ++motor) {
+    action[motor] = foundation_hover_action();
+  }
+  mode = FLYING;
+}
+
+static void stop(void) {
+  for (int motor = 0; motor < 4; ++motor) {
+    forces[motor] = 0.0f;
+  }
+  mode = STOPPED;
+  DEBUG_PRINT("Not sane: motors stopped, set foundation.enable to 0\n");
+}
+
 static void step(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
   float obs[FOUNDATION_OBS_DIM];
-  const float yaw = setpoint->mode.yaw == modeAbs ? setpoint->attitude.yaw : 0.0f;
-  foundation_observe(state, &sensors->gyro, &setpoint->position, yaw, action, obs);
+  const bool turns = setpoint->mode.yaw == modeAbs;
+  const float wanted = turns ? setpoint->attitude.yaw * FOUNDATION_RADIANS_PER_DEGREE : held_heading;
+  const float heading = foundation_next_heading(&state->attitudeQuaternion, wanted);
+  foundation_observe(state, &sensors->gyro, &setpoint->position, heading, action, obs);
   policy_step(&policy, obs, action);
   for (int motor = 0; motor < 4; ++motor) {
+    if (!foundation_is_number(action[motor])) {
+      stop();
+      return;
+    }
     action[motor] = foundation_clamp(action[motor], -1.0f, 1.0f);
     forces[motor] = foundation_normalized_force(action[motor], full_thrust());
   }
 }
 
+static void fly(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
+  if (mode == IDLE) {
+    begin(state);
+  }
+  if (mode == FLYING && !is_sane(setpoint, sensors, state)) {
+    stop();
+  }
+  if (mode == FLYING && calls++ % CALLS_PER_STEP == 0) {
+    step(setpoint, sensors, state);
+  }
+}
+
 void controllerOutOfTreeInit(void) {
-  stopped = false;
-  begin();
+  mode = IDLE;
+  controllerPidInit();
 }
 
 bool controllerOutOfTreeTest(void) {
-  if (full_thrust() < LEAST_THRUST * foundation_thrust(1.0f)) {
-    DEBUG_PRINT("Motors are too weak for this policy: check the propellers' setting of the firmware\n");
+  if (!is_strong_enough()) {
+    DEBUG_PRINT("Motors are too weak for this policy: check the propellers in app-config\n");
     return false;
   }
-  return true;
+  return controllerPidTest();
 }
 
 void controllerOutOfTree(
   control_t *control, const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state,
   const stabilizerStep_t stabilizerStep
 ) {
-  const bool flies =
-    setpoint->mode.x == modeAbs && setpoint->mode.y == modeAbs && setpoint->mode.z == modeAbs;
-  if (!flies) {
-    stopped = false;
-    begin();
-  } else if (!stopped && !foundation_is_sane(state, &sensors->gyro)) {
-    stopped = true;
-    begin();
-    DEBUG_PRINT("Bad state: motors stopped\n");
-  } else if (!stopped && RATE_DO_EXECUTE(FOUNDATION_RATE_HZ, stabilizerStep)) {
-    step(setpoint, sensors, state);
+  if (!enable) {
+    mode = IDLE;
+  } else if (mode == IDLE && !is_strong_enough()) {
+    mode = TOO_WEAK;
+    DEBUG_PRINT("Motors are too weak for this policy: PID goes on\n");
   }
+  const bool by_policy = enable && (mode == STOPPED || (mode != TOO_WEAK && is_position(setpoint)));
+  if (!by_policy) {
+    /* It forgets: the next position begins a flight. */
+    mode = mode == FLYING ? IDLE : mode;
+    controllerPid(control, setpoint, sensors, state, stabilizerStep);
+    return;
+  }
+  fly(setpoint, sensors, state);
   control->controlMode = controlModeForce;
   for (int motor = 0; motor < 4; ++motor) {
     control->normalizedForces[motor] = forces[motor];
@@ -95,3 +150,13 @@ void appMain(void) {
     vTaskDelay(M2T(1000));
   }
 }
+
+PARAM_GROUP_START(foundation)
+/* 1 lets the policy fly position setpoints. */
+PARAM_ADD(PARAM_UINT8, enable, &enable)
+PARAM_GROUP_STOP(foundation)
+
+LOG_GROUP_START(foundation)
+/* 0 PID flies, 1 the policy flies, 2 motors stopped, 3 motors too weak and PID flies. */
+LOG_ADD(LOG_UINT8, mode, &mode)
+LOG_GROUP_STOP(foundation)

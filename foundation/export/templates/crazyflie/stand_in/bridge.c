@@ -14,6 +14,28 @@ void vTaskDelay(unsigned ticks) {
   (void)ticks;
 }
 
+static unsigned pid_inits;
+
+void controllerPidInit(void) {
+  ++pid_inits;
+}
+
+bool controllerPidTest(void) {
+  return pid_inits > 0;
+}
+
+/* What the checks take for a sign that PID flies. */
+void controllerPid(
+  control_t *control, const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state,
+  const stabilizerStep_t stabilizerStep
+) {
+  (void)setpoint;
+  (void)sensors;
+  (void)state;
+  (void)stabilizerStep;
+  control->controlMode = controlModeLegacy;
+}
+
 static state_t bridge_state(const float *flat) {
   state_t state = {0};
   state.position.x = flat[0];
@@ -31,14 +53,16 @@ static state_t bridge_state(const float *flat) {
 
 int bridge_init(float thrust) {
   max_thrust = thrust;
+  enable = 0;
   controllerOutOfTreeInit();
   return controllerOutOfTreeTest();
 }
 
 void bridge_control(
-  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int flies, unsigned step,
-  float *forces
+  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int is_enabled, int has_position,
+  int has_yaw, float *out
 ) {
+  static unsigned step;
   const state_t state = bridge_state(flat);
   sensorData_t sensors = {0};
   setpoint_t setpoint = {0};
@@ -50,10 +74,12 @@ void bridge_control(
   setpoint.position.y = target[1];
   setpoint.position.z = target[2];
   setpoint.attitude.yaw = yaw_deg;
-  setpoint.mode.x = setpoint.mode.y = setpoint.mode.z = setpoint.mode.yaw = flies ? modeAbs : modeDisable;
-  controllerOutOfTree(&control, &setpoint, &sensors, &state, step);
+  setpoint.mode.x = setpoint.mode.y = setpoint.mode.z = has_position ? modeAbs : modeDisable;
+  setpoint.mode.yaw = has_yaw ? modeAbs : modeDisable;
+  enable = is_enabled ? 1 : 0;
+  controllerOutOfTree(&control, &setpoint, &sensors, &state, step++);
   for (int motor = 0; motor < STABILIZER_NR_OF_MOTORS; ++motor) {
-    forces[motor] = control.controlMode == controlModeForce ? control.normalizedForces[motor] : -1.0f;
+    out[motor] = control.controlMode == controlModeForce ? control.normalizedForces[motor] : -1.0f;
   }
 }
 
@@ -66,7 +92,12 @@ void bridge_observe(
   point.x = target[0];
   point.y = target[1];
   point.z = target[2];
-  foundation_observe(&state, &gyro, &point, yaw_deg, previous, obs);
+  foundation_observe(&state, &gyro, &point, yaw_deg * FOUNDATION_RADIANS_PER_DEGREE, previous, obs);
+}
+
+float bridge_next_heading(const float *flat, float wanted) {
+  const state_t state = bridge_state(flat);
+  return foundation_next_heading(&state.attitudeQuaternion, wanted);
 }
 
 void bridge_action(float *remembered) {

@@ -4,12 +4,13 @@
 
 int bridge_init(float thrust);
 void bridge_control(
-  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int flies, unsigned step,
-  float *forces
+  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int is_enabled, int has_position,
+  int has_yaw, float *out
 );
 void bridge_observe(
   const float *flat, const float *gyro_deg, const float *target, float yaw_deg, const float *previous, float *obs
 );
+float bridge_next_heading(const float *flat, float wanted);
 void bridge_action(float *remembered);
 float bridge_normalized_force(float commanded, float full_thrust);
 float bridge_hover_action(void);

@@ -1,0 +1,190 @@
+"""A page that shows a training run: its fleet in flight, curves, phase and iteration.
+
+Nothing can be changed there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foundation.distill.display import Display, Iteration, announce
+from foundation.viewer import palette
+from foundation.viewer.clips import Clip, ClipCamera
+from foundation.viewer.fleet import Fleet, look
+from foundation.viewer.history import History
+from foundation.viewer.plots import LEGEND, add_plot, thinned
+from foundation.viewer.scene import FleetScene
+from foundation.viewer.server import address, is_private, serving
+
+if TYPE_CHECKING:
+    import viser
+
+    from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+
+FPS = 15.0
+CLIP_SECONDS = 3.0
+"""Length of a clip, in simulated time [s]."""
+SHOWN_VEHICLES = 100
+CURVE_SECONDS = 0.5
+"""Least wall time between two drawings of the curves [s]."""
+
+
+@contextlib.contextmanager
+def watched(display: Display, env: PointCtrlEnv, where: tuple[str, int], title: str) -> Iterator[Display]:
+    """Serve the page, and return a display that shows iterations there, too.
+
+    Args:
+        display: Shows the iterations on the terminal.
+        env: The environment that is trained in.
+        where: Host and port.
+        title: Name of the run.
+    """
+    with serving(*where, title) as server:
+        dashboard = Dashboard(server, env, title)
+        announce(f"[Run] watch it: open {address(where[0], server.get_port())} in a browser")
+        if not is_private(where[0]):
+            announce("[Run] everyone who reaches this machine can watch")
+        with dashboard:
+            yield Both(display, dashboard)
+
+
+class Both:
+    """Shows iterations in two places."""
+
+    def __init__(self, first: Display, second: Dashboard) -> None:
+        """Remember the places."""
+        self._first, self._second = first, second
+
+    def show(self, iteration: Iteration) -> None:
+        """Show one."""
+        self._first.show(iteration)
+        self._second.show(iteration)
+
+    def close(self) -> None:
+        """Show no more on the terminal; the page belongs to its context."""
+        self._first.close()
+
+
+class Dashboard:
+    """Draws the page on a thread of its own while it is entered."""
+
+    def __init__(self, server: viser.ViserServer, env: PointCtrlEnv, title: str) -> None:
+        """Build the page.
+
+        Args:
+            server: The server.
+            env: The environment.
+            title: Name of the run.
+        """
+        self._server = server
+        self._title = title
+        self._count = min(SHOWN_VEHICLES, env.num_envs)
+        self._dt, self._num_envs = env.sim.dt, env.num_envs
+        self._fleet = Fleet(env.sim.params, env.nominal, self._count)
+        self._camera = ClipCamera(env, self._count, max(2, round(CLIP_SECONDS / self._dt)))
+        self._text = server.gui.add_markdown("")
+        self._bar = server.gui.add_progress_bar(0.0)
+        server.gui.add_markdown(LEGEND)
+        self._loss: viser.GuiUplotHandle | None = None
+        self._reward: viser.GuiUplotHandle | None = None
+        self._role = "teacher"
+        self._scene = FleetScene(server, self._fleet, look(env.sim, self._count), self._role)
+        self._scene.aim(None)
+        self._newest: Iteration | None = None
+        self._losses: tuple[list[float], list[float]] = ([], [])
+        self._rewards: tuple[list[float], list[float]] = ([], [])
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
+
+    def __enter__(self) -> Dashboard:
+        """Begin to draw."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._camera.close()
+        self._stop.set()
+        self._thread.join()
+
+    def show(self, iteration: Iteration) -> None:
+        """Take an iteration's figures; called by the thread that trains."""
+        with self._lock:
+            self._newest = iteration
+            for curve, value in ((self._losses, iteration.loss), (self._rewards, iteration.reward)):
+                if value is not None:
+                    curve[0].append(float(iteration.it))
+                    curve[1].append(value)
+
+    def _run(self) -> None:
+        clip, shown, begun, drawn = Clip([], np.zeros((0, self._count), dtype=bool)), 0, 0.0, -CURVE_SECONDS
+        history = History(self._count, self._dt, CLIP_SECONDS)
+        while not self._stop.is_set():
+            now = time.monotonic()
+            # The next clip is made while this one is shown.
+            self._camera.want()
+            newer = self._camera.take() if shown == len(clip.moments) else None
+            if newer is not None:
+                clip, shown, begun = newer, 0, now
+                history = History(self._count, self._dt, CLIP_SECONDS)
+            due = min(int((now - begun) / self._dt) + 1, len(clip.moments))
+            if shown < due:
+                for step in range(shown, due):
+                    history.append(clip.moments[step], clip.ended[step])
+                shown = due
+                self._scene.draw(clip.moments[shown - 1], history.trails(self._fleet.targets))
+            if now - drawn >= CURVE_SECONDS:
+                drawn = now
+                self._draw_figures()
+            self._stop.wait(1.0 / FPS)
+
+    def _draw_figures(self) -> None:
+        with self._lock:
+            newest = self._newest
+            losses, rewards = (([*x], [*y]) for x, y in (self._losses, self._rewards))
+        gui = self._server.gui
+        self._text.content = self._figures(newest)
+        if newest is None:
+            return
+        self._bar.value = 100.0 * (newest.it + 1) / max(newest.total, 1)
+        role = driver(newest.status)
+        if role != self._role:
+            self._role = role
+            self._scene.recolour(role)
+        if losses[0]:
+            self._loss = self._loss or add_plot(gui, "loss", "iteration", {"loss": palette.DARK}, log=True)
+            self._loss.data = thinned(*losses)
+        if rewards[0]:
+            self._reward = self._reward or add_plot(gui, "mean return", "iteration", {"return": palette.DARK})
+            self._reward.data = thinned(*rewards)
+
+    def _figures(self, newest: Iteration | None) -> str:
+        shown = f"{self._count} of {self._num_envs}" if self._count < self._num_envs else f"all {self._count}"
+        fleet = f"{shown} vehicles, {CLIP_SECONDS:g} s of their flight at a time, in real time"
+        if newest is None:
+            return f"**{self._title}**\n\nbefore the first iteration\n\n{fleet}"
+        loss = "" if newest.loss is None else f"loss {newest.loss:.3g}, "
+        reward = "no episode ended yet" if newest.reward is None else f"mean return {newest.reward:.2f}"
+        return (
+            f"**iteration {newest.it + 1} of {newest.total}**\n\n{phase(newest.status)}\n\n"
+            f"{loss}{reward}\n\n{fleet}"
+        )
+
+
+def phase(status: str) -> str:
+    """Return in words who drives, from the runner's lines."""
+    first = status.partition("\n")[0].removeprefix("Training Phase: ")
+    return first or "PPO"
+
+
+def driver(status: str) -> str:
+    """Return the role of who drives for the most part: a PPO run trains a teacher."""
+    words = phase(status)
+    return "teacher" if words == "PPO" or "teacher actions" in words else "student"

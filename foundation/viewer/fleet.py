@@ -1,0 +1,150 @@
+"""Where everything of a fleet is drawn: vehicles on a grid, their rotors and the thrust of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foundation.sim.params import QuadParams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from foundation.evaluation.recording import Recording
+    from foundation.sim.simulator import Simulator
+
+SPACING = 1.5
+"""Distance between the targets of two neighbours [m]."""
+TARGET_HEIGHT = 1.0
+"""Height of the targets over the drawn ground [m]."""
+DRAWN_SPAN = 0.32
+"""Width at which the widest vehicle is drawn [m]; true to scale, a Crazyflie would be a few pixels."""
+FULL_THRUST_LENGTH = 1.3
+"""Length of the bar of a rotor at full thrust, over the vehicle's width."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """N vehicles at one moment; NaN for those whose episode has ended."""
+
+    pos_w: np.ndarray
+    """Position relative to the vehicle's target, world frame [m], shape (N, 3)."""
+    quat_wb: np.ndarray
+    """Attitude, body to world, (x, y, z, w), shape (N, 4)."""
+    rotor: np.ndarray
+    """Rotor speeds as a share of full speed, shape (N, 4)."""
+    vehicle: np.ndarray
+    """Row of the vehicle table that each flies, shape (N,)."""
+
+
+def look(sim: Simulator, count: int) -> Snapshot:
+    """Return copies of the state of a simulator's first ``count`` vehicles."""
+    states = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle)
+    return Snapshot(*(state[:count].detach().cpu().numpy().copy() for state in states))
+
+
+def frames(flight: Recording, vehicle: np.ndarray, fps: float) -> Iterator[Snapshot]:
+    """Yield a recording at ``fps`` frames per second of its own time; ``vehicle`` is as in :class:`Snapshot`."""
+    for step in frame_steps(len(flight.pos_w), flight.dt, fps):
+        yield Snapshot(flight.pos_w[step], flight.quat_wb[step], flight.rotor[step], vehicle)
+
+
+def frame_steps(steps: int, dt: float, fps: float) -> np.ndarray:
+    """Return the step that each frame shows, the newest at its time."""
+    count = max(1, round(steps * dt * fps))
+    return np.minimum((np.arange(count) / (fps * dt) + 1e-9).astype(int), steps - 1)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """What is drawn of a fleet, world frame [m]."""
+
+    body_pos: np.ndarray
+    """Shape (N, 3)."""
+    body_quat: np.ndarray
+    """Body to world, (x, y, z, w), shape (N, 4)."""
+    body_scale: np.ndarray
+    """Size over that of the nominal vehicle; 0 hides it. Shape (N,)."""
+    rotor_pos: np.ndarray
+    """Hubs in the order front-right, back-right, back-left, front-left, shape (N, 4, 3)."""
+    rotor_radius: np.ndarray
+    """Shape (N, 4)."""
+    thrust_length: np.ndarray
+    """Lengths of the bars along the body's z axis, shape (N, 4)."""
+
+
+class Fleet:
+    """N vehicles drawn from a table, each with a target of its own on a grid."""
+
+    def __init__(self, params: QuadParams, nominal: QuadParams, num_vehicles: int) -> None:
+        """Lay the grid out.
+
+        Args:
+            params: The table of vehicles.
+            nominal: The vehicle that the meshes are built for.
+            num_vehicles: Number N of vehicles.
+        """
+        self.num_vehicles = num_vehicles
+        self.nominal_rotors = nominal.rotor_pos_b[0]
+        self._params = params
+        self._reach = np.linalg.norm(params.rotor_pos_b[..., :2], axis=-1).mean(-1)
+        self._nominal_reach = float(np.linalg.norm(self.nominal_rotors[:, :2], axis=-1).mean())
+        self.targets = grid(num_vehicles)
+        """Targets, world frame [m], shape (N, 3)."""
+        self.size = DRAWN_SPAN / (2.0 * float(self._reach.max()))
+        """How many times as large as they are vehicles are drawn."""
+
+    @property
+    def extent(self) -> float:
+        """Distance from the middle of the grid to the outermost target [m]."""
+        return float(np.linalg.norm(self.targets[:, :2], axis=1).max())
+
+    def poses(self, seen: Snapshot) -> Poses:
+        """Return what is drawn of a moment."""
+        there = ~np.isnan(seen.pos_w[:, 0])
+        pos = np.where(there[:, None], seen.pos_w, 0.0) + self.targets
+        quat = np.where(there[:, None], seen.quat_wb, (0.0, 0.0, 0.0, 1.0))
+        size = np.where(there, self.size, 0.0)
+        reach = self._reach[seen.vehicle] * size
+        hubs = self._params.rotor_pos_b[seen.vehicle] * size[:, None, None]
+        return Poses(
+            body_pos=pos,
+            body_quat=quat,
+            body_scale=reach / self._nominal_reach,
+            rotor_pos=pos[:, None] + rotate(quat[:, None], hubs),
+            # Neighbouring discs nearly touch.
+            rotor_radius=np.repeat(0.5 * reach[:, None], 4, axis=1),
+            thrust_length=self.thrust_share(seen) * (2.0 * FULL_THRUST_LENGTH * reach)[:, None],
+        )
+
+    def thrust_share(self, seen: Snapshot) -> np.ndarray:
+        """Return each rotor's thrust over its thrust at full speed, shape (N, 4)."""
+        c0, c1, c2 = self._params.thrust_curve[seen.vehicle].T[..., None]
+        speed = np.nan_to_num(seen.rotor)
+        return (c0 + c1 * speed + c2 * speed * speed).clip(0.0) / (c0 + c1 + c2)
+
+    def mass(self, row: int) -> float:
+        """Return the mass of a row of the vehicle table [kg]."""
+        return float(self._params.mass[row])
+
+    def thrust_to_weight(self, row: int) -> float:
+        """Return the full thrust over the weight of a row of the vehicle table."""
+        return float(self._params.thrust_to_weight[row])
+
+
+def grid(count: int) -> np.ndarray:
+    """Return ``count`` targets in rows about the z axis, world frame [m], shape (count, 3)."""
+    columns = int(np.ceil(np.sqrt(count)))
+    row, column = np.divmod(np.arange(count), columns)
+    rows = -(-count // columns)
+    x, y = (rows - 1) / 2.0 - row, (columns - 1) / 2.0 - column
+    return np.column_stack([SPACING * x, SPACING * y, np.full(count, TARGET_HEIGHT)])
+
+
+def rotate(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Rotate vectors (…, 3) by unit quaternions (x, y, z, w), (…, 4)."""
+    axis, w = np.broadcast_to(quat[..., :3], vector.shape), quat[..., 3:]
+    across = 2.0 * np.cross(axis, vector)
+    return vector + w * across + np.cross(axis, across)

@@ -1,0 +1,74 @@
+"""The last seconds of a flight, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foundation.viewer.fleet import Snapshot
+
+TRAIL_SECONDS = 2.0
+TRAIL_INTERVAL = 0.04
+"""Time between two points of a trail [s]."""
+
+
+class History:
+    """Keeps the newest steps of N vehicles, and draws trails and curves from them."""
+
+    def __init__(self, num_vehicles: int, dt: float, seconds: float) -> None:
+        """Begin empty.
+
+        Args:
+            num_vehicles: Number N of vehicles.
+            dt: Control step [s].
+            seconds: How much to keep [s].
+        """
+        self._dt = dt
+        self._size = max(2, round(seconds / dt))
+        self._pos = np.full((self._size, num_vehicles, 3), np.nan, dtype=np.float32)
+        self._tilt = np.full((self._size, num_vehicles), np.nan, dtype=np.float32)
+        self._rotor = np.full((self._size, num_vehicles, 4), np.nan, dtype=np.float32)
+        self._episode = np.zeros((self._size, num_vehicles), dtype=np.int32)
+        self._ended = np.zeros(num_vehicles, dtype=np.int32)
+        self._count = 0
+
+    def append(self, seen: Snapshot, ended: np.ndarray | None = None) -> None:
+        """Keep a moment; ``ended``, shape (N,), tells whose episode ended in the step that led to it."""
+        if ended is not None:
+            self._ended += ended.astype(np.int32)
+        row = self._count % self._size
+        x, y = seen.quat_wb[:, 0], seen.quat_wb[:, 1]
+        self._pos[row], self._rotor[row], self._episode[row] = seen.pos_w, seen.rotor, self._ended
+        self._tilt[row] = np.degrees(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))
+        self._count += 1
+
+    def trails(self, targets: np.ndarray) -> np.ndarray:
+        """Return the way of the last seconds as segments, world frame [m], shape (S, 2, 3).
+
+        Args:
+            targets: Target of each vehicle, world frame [m], shape (N, 3).
+        """
+        every = max(1, round(TRAIL_INTERVAL / self._dt))
+        newest = self._count - 1
+        oldest = max(0, self._count - self._size, newest - round(TRAIL_SECONDS / self._dt))
+        # The same steps from one frame to the next: points of a trail stay where they are.
+        steps = np.append(np.arange(-(-oldest // every) * every, newest, every), newest)
+        rows = steps[steps >= 0] % self._size
+        points, episode = self._pos[rows] + targets.astype(np.float32), self._episode[rows]
+        whole = episode[1:] == episode[:-1]
+        return np.stack([points[:-1][whole], points[1:][whole]], axis=1)
+
+    def curves(self, vehicle: int) -> dict[str, np.ndarray]:
+        """Return what a vehicle did lately.
+
+        Returns:
+            ``time`` [s], ``distance`` to the target [m] and ``tilt`` [deg], of shape (K,), and ``rotor`` speeds
+            as a share of full speed, (K, 4).
+        """
+        steps = np.arange(max(0, self._count - self._size), self._count)
+        rows = steps % self._size
+        return {
+            "time": steps * self._dt,
+            "distance": np.linalg.norm(self._pos[rows, vehicle], axis=-1),
+            "tilt": self._tilt[rows, vehicle],
+            "rotor": self._rotor[rows, vehicle],
+        }

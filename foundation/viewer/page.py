@@ -1,0 +1,62 @@
+"""A recorded flight as one interactive HTML file, which loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foundation.evaluation.page import write_whole
+from foundation.viewer import palette
+from foundation.viewer.fleet import SPACING, TARGET_HEIGHT, Fleet, frames
+from foundation.viewer.scene import WORLD, FleetScene, overview
+from foundation.viewer.server import DEFAULT_HOST, serving
+
+if TYPE_CHECKING:
+    from foundation.evaluation.recording import Recording
+
+FPS = 25.0
+
+
+def write_page(path: Path, flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> None:
+    """Write a flight to ``path``, whole or not at all.
+
+    Args:
+        path: HTML file.
+        flight: The flight.
+        vehicle: Row of the vehicle table that each flies, shape (N,).
+        fleet: The fleet.
+        role: Who flew.
+        title: What the page is called.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page(flight, vehicle, fleet, role, title))
+
+
+def page(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> str:
+    """Return a flight as HTML; see :func:`write_page`."""
+    shown = list(frames(flight, vehicle, FPS))
+    # viser records what a server would have sent. Nobody is told of this one, and nobody waits for it.
+    with serving(DEFAULT_HOST, 0, title) as server:
+        scene = FleetScene(server, fleet, shown[0], role)
+        server.scene.add_line_segments(
+            f"{WORLD}/paths", paths(flight, fleet), palette.ROLES[role], thickness=1.0, thickness_units="screen"
+        )
+        server.initial_camera.position, server.initial_camera.look_at = overview(fleet)
+        above = (fleet.extent + SPACING, 0.0, 2.0 * TARGET_HEIGHT)
+        server.scene.add_label(f"{WORLD}/title", title, position=above, anchor="bottom-center")
+        recorder = server.get_scene_serializer()
+        for moment in shown:
+            scene.draw(moment)
+            recorder.insert_sleep(1.0 / FPS)
+        text = recorder.as_html()
+    return text.replace("<title>Viser</title>", f"<title>{html.escape(title)}</title>", 1)
+
+
+def paths(flight: Recording, fleet: Fleet, interval: float = 0.04) -> np.ndarray:
+    """Return the ways of all vehicles as segments, world frame [m], shape (S, 2, 3)."""
+    points = flight.pos_w[:: max(1, round(interval / flight.dt))] + fleet.targets
+    segments = np.stack([points[:-1], points[1:]], axis=2).reshape(-1, 2, 3)
+    return segments[~np.isnan(segments).any(axis=(1, 2))].astype(np.float32)

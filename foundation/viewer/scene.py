@@ -1,0 +1,141 @@
+"""A fleet in viser's scene: few nodes, each of which holds all vehicles at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foundation.viewer import palette
+from foundation.viewer.fleet import SPACING, TARGET_HEIGHT, Fleet, Poses, Snapshot
+from foundation.viewer.meshes import ball_mesh, bar_mesh, disc_mesh, frame_mesh
+
+if TYPE_CHECKING:
+    import viser
+
+WORLD = "/world"
+"""Parent of all nodes: the camera follows a vehicle by moving the world the other way."""
+FOLLOW_FROM = np.array([-0.85, -0.6, 0.5])
+"""Where the camera is put to follow a vehicle, relative to it [m]."""
+SHADOWED_VEHICLES = 16
+"""Larger fleets cast no shadows: without a GPU they cost two thirds of the frame rate."""
+BAR_RADIUS = 0.22
+"""Radius of a thrust bar over that of its rotor."""
+
+
+class FleetScene:
+    """Draws a fleet again and again."""
+
+    def __init__(self, server: viser.ViserServer, fleet: Fleet, seen: Snapshot, role: str) -> None:
+        """Build the scene.
+
+        Args:
+            server: The server, whose nodes of an earlier fleet are replaced.
+            fleet: The fleet.
+            seen: Its first moment.
+            role: Who flies, which gives the colour.
+        """
+        self._server = server
+        self._fleet = fleet
+        scene = server.scene
+        self._world = scene.add_frame(WORLD, show_axes=False)
+        self._ground(scene)
+        poses = fleet.poses(seen)
+        n = fleet.num_vehicles
+        vertices, faces = frame_mesh(fleet.nominal_rotors)
+        still = _wxyz(poses.body_quat)
+        self._bodies = scene.add_batched_meshes_simple(
+            f"{WORLD}/bodies", vertices, faces, still, poses.body_pos,
+            batched_scales=poses.body_scale, batched_colors=palette.LIT[role], flat_shading=True,
+        )  # fmt: skip
+        turned = np.repeat(still, 4, axis=0)
+        hubs = poses.rotor_pos.reshape(-1, 3)
+        colours = np.tile(np.array([palette.FRONT, palette.BACK, palette.BACK, palette.FRONT]), (n, 1))
+        self._discs = scene.add_batched_meshes_simple(
+            f"{WORLD}/rotors", *disc_mesh(), turned, hubs,
+            batched_scales=poses.rotor_radius.ravel(), batched_colors=colours,
+        )  # fmt: skip
+        self._bars = scene.add_batched_meshes_simple(
+            f"{WORLD}/thrust", *bar_mesh(), turned, hubs,
+            batched_scales=_bar_scales(poses), batched_colors=palette.THRUST, cast_shadow=False,
+        )  # fmt: skip
+        self._trails = scene.add_line_segments(
+            f"{WORLD}/trails", np.zeros((1, 2, 3)), palette.ROLES[role], thickness=2.0, thickness_units="screen"
+        )
+
+    def draw(self, seen: Snapshot, trails: np.ndarray | None = None) -> None:
+        """Show a moment, and trails as segments (S, 2, 3), or those of before."""
+        poses = self._fleet.poses(seen)
+        turned = _wxyz(poses.body_quat)
+        with self._server.atomic():
+            self._bodies.batched_positions = poses.body_pos.astype(np.float32)
+            self._bodies.batched_wxyzs = turned
+            self._bodies.batched_scales = poses.body_scale.astype(np.float32)
+            for node in (self._discs, self._bars):
+                node.batched_positions = poses.rotor_pos.reshape(-1, 3).astype(np.float32)
+                node.batched_wxyzs = np.repeat(turned, 4, axis=0)
+            self._discs.batched_scales = poses.rotor_radius.ravel().astype(np.float32)
+            self._bars.batched_scales = _bar_scales(poses)
+            if trails is not None:
+                # A node without any segment would keep its old ones.
+                self._trails.points = trails if len(trails) else np.zeros((1, 2, 3), dtype=np.float32)
+
+    def recolour(self, role: str) -> None:
+        """Show who flies now."""
+        self._bodies.batched_colors = np.array(palette.LIT[role], dtype=np.uint8)
+        self._trails.colors = np.array(palette.ROLES[role], dtype=np.uint8)
+
+    def centre_on(self, vehicle: int | None, seen: Snapshot) -> None:
+        """Move the world so that a vehicle stays where the camera looks; None puts it back."""
+        self._world.position = (0.0, 0.0, 0.0) if vehicle is None else -self._place(vehicle, seen)
+
+    def aim(self, vehicle: int | None) -> None:
+        """Put the camera of every page close to the vehicle that is followed, or where it sees the fleet."""
+        position, look_at = overview(self._fleet) if vehicle is None else (FOLLOW_FROM, np.zeros(3))
+        initial = self._server.initial_camera
+        initial.position, initial.look_at = position, look_at
+        for client in self._server.get_clients().values():
+            with client.atomic():
+                client.camera.position, client.camera.look_at = position, look_at
+
+    def _place(self, vehicle: int, seen: Snapshot) -> np.ndarray:
+        return seen.pos_w[vehicle].astype(float) + self._fleet.targets[vehicle]
+
+    def _ground(self, scene: viser.SceneApi) -> None:
+        # viser's own lights are so bright that colours lose their hue.
+        scene.configure_default_lights(enabled=False)
+        scene.configure_environment_map(None)
+        scene.add_light_ambient("/ambient", intensity=1.0)
+        shadows = self._fleet.num_vehicles <= SHADOWED_VEHICLES
+        scene.add_light_directional("/sun", intensity=1.2, cast_shadow=shadows, position=(-4.0, 3.0, 9.0))
+        side = 2.0 * self._fleet.extent + 4.0 * SPACING
+        scene.add_grid(
+            f"{WORLD}/ground", side, side, cell_size=0.5, section_size=SPACING, plane_color=(245, 245, 245),
+            plane_opacity=1.0, cell_color=(225, 225, 225), section_color=(195, 195, 195), shadow_opacity=0.2,
+            fade_distance=200.0,
+        )  # fmt: skip
+        count = self._fleet.num_vehicles
+        level = np.tile([1.0, 0.0, 0.0, 0.0], (count, 1))
+        scene.add_batched_meshes_simple(
+            f"{WORLD}/targets", *ball_mesh(), level, self._fleet.targets, batched_scales=np.full(count, 0.04),
+            batched_colors=palette.TARGET, flat_shading=True, cast_shadow=False,
+        )  # fmt: skip
+        feet = self._fleet.targets * np.array([1.0, 1.0, 0.0])
+        stalks = np.stack([feet, self._fleet.targets], axis=1)
+        scene.add_line_segments(f"{WORLD}/stalks", stalks, palette.TARGET, thickness=0.006)
+
+
+def overview(fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
+    """Return a camera's position and the point that it looks at, which show the whole fleet [m]."""
+    look_at = np.array([0.0, 0.0, 0.7 * TARGET_HEIGHT])
+    return look_at + (1.6 + 1.5 * fleet.extent) * np.array([-0.80, -0.30, 0.50]), look_at
+
+
+def _wxyz(quat: np.ndarray) -> np.ndarray:
+    return np.roll(quat, 1, axis=-1).astype(np.float32)
+
+
+def _bar_scales(poses: Poses) -> np.ndarray:
+    """Return radius, radius and length of each thrust bar, shape (4 N, 3)."""
+    radius = BAR_RADIUS * poses.rotor_radius.ravel()
+    return np.column_stack([radius, radius, poses.thrust_length.ravel()]).astype(np.float32)

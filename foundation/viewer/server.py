@@ -1,0 +1,120 @@
+"""The web server behind the viewer: where it listens, and that it keeps to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import io
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from foundation.viewer.errors import ViewerError
+
+if TYPE_CHECKING:
+    import viser
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+PORTS_TRIED = 50
+"""Ports that are tried, from the default one on, if no port was asked for."""
+_OTHERS_PORT = (errno.EADDRINUSE, errno.EACCES)
+INSTALL = "pip install 'foundation-distill[viewer]'"
+
+
+def require(package: str, what: str) -> None:
+    """Check that an optional package is there, without importing it.
+
+    Args:
+        package: Name under which it is imported.
+        what: The flag that needs it.
+
+    Raises:
+        ViewerError: If it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ViewerError(f"{what} needs {package}; install it with: {INSTALL}")
+
+
+def free_port(host: str, port: int | None) -> int:
+    """Return the port to listen on.
+
+    Args:
+        host: Name or address of this machine.
+        port: The port that was asked for, 0 for any; None for the first free one from the default one on.
+
+    Raises:
+        ViewerError: If nothing can listen there.
+    """
+    if port is not None and not 0 <= port <= 65535:
+        raise ViewerError(f"--port must lie in 0 ... 65535, got {port}")
+    candidates = range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED) if port is None else [port]
+    for candidate in candidates:
+        reason = _refusal(host, candidate)
+        if reason is None:
+            return candidate
+        if not isinstance(reason, OSError) or reason.errno not in _OTHERS_PORT:
+            raise ViewerError(f"--host {host} cannot be listened on: {reason}; use --host {DEFAULT_HOST}")
+    if port is None:
+        raise ViewerError(
+            f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + PORTS_TRIED - 1} is free; give --port 0"
+        )
+    raise ViewerError(f"--port {port} is taken or not allowed; give another one, or 0 for any that is free")
+
+
+def address(host: str, port: int) -> str:
+    """Return what to type into a browser."""
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_private(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def serving(host: str, port: int, title: str) -> Iterator[viser.ViserServer]:
+    """Run a server with an empty scene, which ends with the context."""
+    import viser
+
+    class Server(viser.ViserServer):
+        def request_share_url(self, verbose: bool = True) -> None:
+            """Do nothing: a page may not open a tunnel through which others get in."""
+
+    with _silent():
+        server = Server(host=host, port=port, label=title, verbose=False)
+    try:
+        server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(0, 114, 178))
+        server.gui.main_panel.dock_right()
+        yield server
+    finally:
+        with _silent():
+            server.stop()
+
+
+def _refusal(host: str, port: int) -> Exception | None:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do, so that one that has just ended is not in the way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except (OSError, UnicodeError) as error:
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep viser's own messages off the terminal; ours say what is needed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
