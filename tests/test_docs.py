@@ -65,7 +65,7 @@ def place(tmp_path_factory) -> Path:
         patch.chdir(folder)
         train.main(["--task", "point_ctrl", *SHORTER["train"]])
         move_run("point_ctrl_direct", "2025-12-01_18-51-49")
-        train.main(["--task", "distillation", *SHORTER["train"]])
+        train.main(["--task", "distillation", *SHORTER["train"], "agent.student.hidden_dims=[16,16]"])
         move_run("distillation", "2025-12-02_09-00-00")
         export.main(["--checkpoint", "logs/rsl_rl/distillation", "--output", "exported"])
     return folder
