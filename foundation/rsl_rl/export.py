@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 on bad input, 1 if an export fails.
     """
-    from foundation.export import ExportError
-
     args, overrides = cli.parse(build_parser(), argv)
     with cli.errors_as_one_line():
+        from foundation.export import ExportError
+
         try:
             for make in prepare(args, overrides):
                 done = make()

@@ -36,6 +36,16 @@ def test_help_is_printed_from_the_root_and_from_another_folder(script, place, tm
     assert SCRIPTS[script] in done.stdout
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_waits_for_no_heavy_import(script):
+    code = (
+        f"import sys\nfrom foundation.rsl_rl import {script}\n"
+        f"try:\n    {script}.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'warp', 'pxr', 'rsl_rl', 'matplotlib', 'viser'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_every_script_is_a_subcommand_and_is_tested_here():
     scripts = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "cli", "main"}
     assert scripts == set(COMMANDS) == set(SCRIPTS)

@@ -14,7 +14,7 @@ from tests.rsl_rl.conftest import newest_run
 
 def flown(tmp_path, *flags: str) -> dict:
     path = tmp_path / "result.json"
-    evaluate.main([*flags, "--num_envs", "1024", "--json", str(path)])
+    evaluate.main([*flags, "--num_envs", "1024", "--num_seeds", "1", "--no_report", "--json", str(path)])
     return json.loads(path.read_text())["policies"]
 
 

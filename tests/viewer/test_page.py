@@ -41,14 +41,17 @@ class Player:
     def end(self) -> float:
         return float(self.page.locator(SLIDER).get_attribute("aria-valuemax"))
 
-    def play_or_pause(self) -> None:
-        self.page.locator(".mantine-ActionIcon-root:visible").first.click()
+    def pause(self) -> None:
+        self.page.locator("button:has(.tabler-icon-player-pause-filled)").click()
+        self.page.locator("button:has(.tabler-icon-player-play-filled)").wait_for()
 
     def go_to(self, time: float) -> None:
         field = self.page.locator(".mantine-NumberInput-input:visible")
         field.fill(f"{time}")
         field.press("Enter")
-        self.page.wait_for_function(f"parseFloat(document.querySelector('{SLIDER}').ariaValueNow) == {time}")
+        self.page.wait_for_function(
+            f"parseFloat(document.querySelector('{SLIDER}').ariaValueNow) == {time}", timeout=20_000
+        )
 
     def picture(self) -> np.ndarray:
         """Return what is shown when it no longer changes."""
@@ -84,7 +87,7 @@ def test_a_recording_lasts_as_long_as_the_flight_and_plays_by_itself(recording, 
 
 def test_vehicles_are_elsewhere_at_another_time_and_back_at_the_same(recording, open_page):
     player = Player(open_page(recording.as_uri(), SMALL).page)
-    player.play_or_pause()
+    player.pause()
     player.go_to(0.2)
     early = player.picture()
     player.go_to(1.0)
