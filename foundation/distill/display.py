@@ -98,7 +98,7 @@ class ProgressLine:
             BarColumn(bar_width=10),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             auto_refresh=False,
         )
         self._progress.start()

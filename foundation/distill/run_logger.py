@@ -87,8 +87,16 @@ class HookedLogger(Logger):
             loss = kwargs.get("loss_dict", {}).get("behavior")
             reward = statistics.mean(self.rewbuffer) if self.rewbuffer else None
             block = f"{header}\n\n{status}{rest}"
-            self.display.show(Iteration(it, total_it, block, status, loss, reward))
+            self._show(Iteration(it, total_it, block, status, loss, reward))
         self._on_iteration(it)
+
+    def _show(self, iteration: Iteration) -> None:
+        try:
+            self.display.show(iteration)
+        except Exception as error:  # what shows a run must not end it
+            announce(f"[Log] the display failed, blocks are printed from now on: {type(error).__name__}: {error}")
+            self.display = Blocks()
+            self.display.show(iteration)
 
     def keep_metrics(self, extras: dict[str, Any]) -> None:
         """Keep the environment's metrics of one step, of which rsl_rl logs the mean of all steps."""

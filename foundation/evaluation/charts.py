@@ -81,7 +81,7 @@ def overlay_chart(
     for index, (run, curve) in enumerate(curves.items()):
         x = (curve.wall_time - curve.wall_time[0]) / 60.0 if over_time else curve.steps
         colour, style = _CYCLE[index % len(_CYCLE)], ("-", "--", ":", "-.")[index // len(_CYCLE) % 4]
-        axes.plot(x, curve.values, color=colour, linestyle=style, linewidth=1.2, label=run)
+        axes.plot(x, curve.values, color=colour, linestyle=style, linewidth=1.2, label=_plain(run))
     axes.set(xlabel="minutes" if over_time else "iteration", ylabel=label)
     if log and all((curve.values > 0.0).all() for curve in curves.values()):
         axes.set_yscale("log")
@@ -254,6 +254,11 @@ def _mark_switch(axes: Axes, curves: dict[str, Curve]) -> None:
         fontsize=9.5,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
     )
+
+
+def _plain(words: str) -> str:
+    """Return text that matplotlib takes as it is: no formula, and not hidden for an underscore in front."""
+    return "\u200b" + words.replace("$", r"\$")
 
 
 def _figure() -> tuple[Figure, Axes]:

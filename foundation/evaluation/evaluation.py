@@ -65,11 +65,11 @@ class Evaluation:
 
     @property
     def share(self) -> float | None:
-        """The student's mean return over the teacher's; None without both."""
+        """The student's mean return over the teacher's; None without both or a positive one of the teacher."""
         if len(self.metrics) < 2:
             return None
         student, teacher = (self.summary[role]["mean_return"].mean for role in ("student", "teacher"))
-        return None if not teacher or student is None else student / teacher
+        return None if student is None or teacher is None or teacher <= 0.0 else student / teacher
 
     def fly(
         self,

@@ -22,7 +22,7 @@ def page(title: str, subtitle: str, highlights: Sequence[tuple[str, str]], secti
         sections: HTML, as the other functions return it.
     """
     items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in highlights)
-    return Template(TEMPLATE.read_text()).substitute(
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
         subtitle=escape(subtitle),
         highlights=f'<ul class="key">{items}</ul>' if items else "",
@@ -82,7 +82,7 @@ def write_whole(path: Path, words: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(words)
+        temporary.write_text(words, encoding="utf-8")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

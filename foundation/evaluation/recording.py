@@ -117,4 +117,6 @@ def forget(policy: PolicyFn | None, dones: torch.Tensor) -> None:
     """Tell a policy that remembers of ended episodes."""
     reset = getattr(policy, "reset", None)
     if reset is not None:
-        reset(dones)
+        # What a recurrent policy remembers was made in this mode, and is written to in no other.
+        with torch.inference_mode():
+            reset(dones)

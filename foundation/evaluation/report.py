@@ -106,8 +106,8 @@ def _flights(evaluation: Evaluation, context: Context) -> str:
             chart(
                 charts.error_chart(flights, context.settle_radius),
                 "Error over time",
-                f"Median of {flown} vehicles of the first seed; half of them lie in the inner band, nine of ten "
-                "in the outer one.",
+                f"Median of those of {flown} vehicles of the first seed that are still in the air; half of them "
+                "lie in the inner band, nine of ten in the outer one.",
             ),
             *(
                 chart(
@@ -127,10 +127,11 @@ def _agreement(flight: Recording | None) -> str | None:
         return None
     own, label = (values[~np.isnan(flight.actions)] for values in (flight.actions, flight.labels))
     rms = float(np.sqrt(np.mean((own - label) ** 2)))
-    explained = 1.0 - np.mean((own - label) ** 2) / np.var(label)
+    spread = float(np.var(label))
+    explained = f"; the student explains {1.0 - rms**2 / spread:.1%} of the teacher's variance" if spread else ""
     words = (
         "Each dot is a rotor's action in a state that the student flew into. Root mean square difference "
-        f"{rms:.3f} of a range of 2; the student explains {explained:.1%} of the teacher's variance."
+        f"{rms:.3f} of a range of 2{explained}."
     )
     return section(
         "Agreement of student and teacher",
@@ -160,7 +161,7 @@ def _origin(context: Context) -> str:
         for name in ("env", "agent"):
             file = checkpoint.parent / "params" / f"{name}.yaml"
             if file.is_file():
-                parts.append(folded(f"{role}'s params/{name}.yaml", file.read_text()))
+                parts.append(folded(f"{role}'s params/{name}.yaml", file.read_text(encoding="utf-8")))
     parts.append(text(f"{_versions()}."))
     return section("Configuration", *parts)
 

@@ -48,16 +48,16 @@ class Run:
         reward, share = self.curves.get(REWARD), self.curves.get(TEACHER_FRACTION)
         if reward is None:
             return None
-        own = np.ones(len(reward.steps), dtype=bool)
+        own = np.isfinite(reward.values)
         if share is not None:
-            own = np.isin(reward.steps, share.steps[share.values <= MOSTLY_STUDENT])
+            own &= np.isin(reward.steps, share.steps[share.values <= MOSTLY_STUDENT])
         return float(reward.values[own].max()) if own.any() else None
 
     def row(self) -> list[str]:
         """Return the key figures in the order of ``HEADER``; a dash where there is none."""
         reward, loss, best = self.curves.get(REWARD), self.curves.get(LOSS), self.best_return
         longest = max(self.curves.values(), key=lambda curve: len(curve.steps), default=None)
-        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        size = sum(_size(file) for file in self.path.rglob("*"))
         return [
             self.name,
             self.trains,
@@ -95,10 +95,17 @@ def differences(runs: Sequence[Run]) -> list[list[str]]:
     return [row for row in rows if len(set(row[1:])) > 1]
 
 
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """Return the shortest names that tell runs apart: folder, experiment and folder, or path."""
+    for names in ([run.path.name for run in runs], [run.name for run in runs]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.path) for run in runs]
+
+
 def comparison(runs: Sequence[Run]) -> str:
     """Return a page that compares runs."""
-    names = [run.path.name for run in runs]
-    distinct = names if len(set(names)) == len(names) else [run.name for run in runs]
+    distinct = distinct_names(runs)
     curves = dict(zip(distinct, (run.curves for run in runs), strict=True))
     differing = differences(runs)
     drawn = side_by_side(
@@ -121,6 +128,13 @@ def comparison(runs: Sequence[Run]) -> str:
             section("Curves", drawn if "<figure>" in drawn else text("No run has TensorBoard files.")),
         ],
     )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except FileNotFoundError:  # a run that is under way removes what it no longer keeps
+        return 0
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -26,12 +26,17 @@ class Origin:
     """Steps per second [Hz]."""
 
 
+def comment(words: str) -> str:
+    """Return text that stands in a comment of C: on one line, and without its end."""
+    return " ".join(words.replace("*/", "* /").split())
+
+
 def c_header(network: Network, origin: Origin) -> str:
     """Return a header with the functions ``policy_reset`` and ``policy_step``."""
     text = _Text(network)
     fields = {
         "version": foundation.__version__,
-        "source": origin.source,
+        "source": comment(origin.source),
         "rate": f"{origin.rate:g}",
         "structure": structure(network),
         "num_weights": network.num_weights,
@@ -94,11 +99,12 @@ class _Text:
     def state_bytes(self) -> int:
         """Size of ``policy_state_t``."""
         remembered = len(self._memories) * len(self.network.recurrent) * self.network.hidden_dim
-        return 4 * (remembered + sum(self.buffers.values()))
+        return 4 * max(1, remembered + sum(self.buffers.values()))
 
     def state(self) -> str:
         memories = [f"float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in self._memories]
         scratch = [f"float {name}[{size}];" for name, size in self.buffers.items()]
+        scratch = scratch if scratch or memories else ["float unused;"]
         return "\n".join(f"    {line}" for line in [*memories, *scratch])
 
     def reset(self) -> str:
@@ -112,7 +118,8 @@ class _Text:
         )
 
     def step(self) -> str:
-        return "\n".join(f"    {line}" for line in self._lines)
+        # A network of one layer needs no room, and one without memory no past.
+        return "\n".join(f"    {line}" for line in ["(void)state;", *self._lines])
 
     @property
     def _memories(self) -> tuple[str, ...]:

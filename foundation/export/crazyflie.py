@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import foundation
-from foundation.export.c_header import TEMPLATES, Origin, c_literal
+from foundation.export.c_header import TEMPLATES, Origin, c_literal, comment
 from foundation.export.c_library import Compiled, compile_c
 from foundation.export.errors import ExportError
 
@@ -107,7 +107,7 @@ def write_crazyflie(header: str, vehicle: Vehicle, origin: Origin, folder: Path)
         origin: Where it comes from.
         folder: An empty folder.
     """
-    names = {"version": foundation.__version__, "source": origin.source, "rate": vehicle.rate}
+    names = {"version": foundation.__version__, "source": comment(origin.source), "rate": vehicle.rate}
     numbers: dict[str, float] = dict(zip(("thrust_0", "thrust_1", "thrust_2"), vehicle.thrust_curve, strict=True))
     for name in ("hover_action", "reach", "heading_reach", "max_velocity", "max_angular_velocity"):
         numbers[name] = getattr(vehicle, name)
@@ -179,6 +179,10 @@ class Controller:
         self._library.bridge_control(*_pointers(state, gyro_deg, target), yaw, *flags, *_pointers(forces))
         return forces
 
+    def pid_resets(self) -> int:
+        """Return how often the firmware's own controller was told to forget."""
+        return self._library.bridge_pid_resets()
+
     def next_heading(self, state: np.ndarray, wanted: float) -> float:
         """Return the heading that is flown to next for a wanted one [rad]."""
         return self._library.bridge_next_heading(*_pointers(state), ctypes.c_float(wanted))
@@ -210,7 +214,7 @@ class Controller:
 class CrazyflieStepper:
     """Flies N vehicles with the controller, somewhere else in the world and with another heading."""
 
-    TARGET = np.array([0.7, -1.3, 1.1])
+    TARGET = np.array([0.7, -1.3, 4.0])
     YAW_DEG = 40.0
 
     def __init__(self, library: Path, vehicle: Vehicle, num_envs: int) -> None:

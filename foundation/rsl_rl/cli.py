@@ -16,7 +16,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 """Exit code of Ctrl-C, as shells have it."""
 RUN_FAILED = 1
-"""Exit code of a run that NaN or infinity ended."""
+"""Exit code of a run that NaN or infinity ended, and of an export that failed."""
 
 
 class UsageError(ValueError):

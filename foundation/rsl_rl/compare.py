@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     from foundation.evaluation.evaluation import print_table
     from foundation.evaluation.page import write_whole
-    from foundation.evaluation.runs import HEADER, comparison, differences
+    from foundation.evaluation.runs import HEADER, comparison, differences, distinct_names
 
     with cli.errors_as_one_line():
         output = Path(args.output)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         differing = differences(runs)
         print("\nSettings that differ:" if differing else "\nAll settings are the same.")
         if differing:
-            print_table(["setting", *(run.path.name for run in runs)], differing)
+            print_table(["setting", *distinct_names(runs)], differing)
         write_whole(output, comparison(runs))
         print(f"[Compare] wrote {output}")
 
@@ -57,7 +57,9 @@ def _read(folders: list[str]) -> list[Run]:
         if Path(folder) not in found:
             inside = f"; it holds {', '.join(path.name for path in found)}" if found else ""
             raise cli.UsageError(f"{folder} is no run's folder, which has params/agent.yaml{inside}")
-        paths.append(Path(folder))
+        if Path(folder).resolve() in paths:
+            raise cli.UsageError(f"{folder} is given twice; compare it with another run")
+        paths.append(Path(folder).resolve())
     return [read_run(path) for path in paths]
 
 

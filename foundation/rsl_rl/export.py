@@ -85,6 +85,8 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     checkpoint = cli.find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     params = checkpoint.parent / "params"
     env_cfg, _ = compose(task, overrides, params if params.is_dir() else None, groups=("env",))
+    if any(override.startswith("env.num_envs=") for override in overrides):
+        raise cli.UsageError(f"env.num_envs has no effect: {NUM_ENVS} vehicles check an export")
     env_cfg = replace(env_cfg, num_envs=NUM_ENVS)
     forms = ALL if args.format == "all" else (args.format,)
     require_tools(forms)

@@ -170,8 +170,10 @@ def _is_packaged(checkpoint: Path) -> bool:
 def _file(flag: str, given: str | None, checkpoint: Path, suffix: str) -> Path:
     if not given:
         # Of the packaged teacher it goes here, not into the installed package.
-        name = f"flight{suffix}" if _is_packaged(checkpoint) and suffix != ".png" else None
-        return Path(name) if name else checkpoint.parent / "plots" / f"{checkpoint.stem}{suffix}"
+        is_packaged = _is_packaged(checkpoint)
+        return (
+            Path(f"flight{suffix}") if is_packaged else checkpoint.parent / "plots" / f"{checkpoint.stem}{suffix}"
+        )
     path = Path(given)
     if path.suffix != suffix:
         raise cli.UsageError(f"{flag} {path} must end in {suffix}")

@@ -99,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"[Run] {run_dir}", flush=True)
         if runner.cfg["logger"] == "tensorboard":
             print(f"[Run] watch it: tensorboard --logdir {run_dir.parent}", flush=True)
-        with _display(runner, where, run_dir) as runner.logger.display:
+        with contextlib.ExitStack() as stack:
+            with cli.errors_as_one_line():
+                runner.logger.display = stack.enter_context(_display(runner, where, run_dir))
             _run(args, runner, iterations)
         announce(f"[Run] {_result(runner)}")
         announce(f"[Run] finished: {run_dir}")
@@ -133,7 +135,9 @@ def _display(
         return contextlib.nullcontext(display)
     from foundation.viewer.dashboard import watched
 
-    return watched(display, runner.env, where, f"{run_dir.parent.name}/{run_dir.name}")
+    distils = hasattr(runner.alg, "student")
+    trained = "student" if distils or runner.cfg.get("init_from") else "teacher"
+    return watched(display, runner.env, where, f"{run_dir.parent.name}/{run_dir.name}", trained)
 
 
 def _result(runner: Any) -> str:

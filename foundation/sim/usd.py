@@ -130,13 +130,18 @@ def _read_apart(path: str) -> Sdf.Layer:
 
     command = [sys.executable, "-m", usd_text.__name__, path]
     # The package may be known by the working directory alone, which need not be this one.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(word for word in sys.path if word)}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
+        "PYTHONSAFEPATH": "1",
+    }
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=LONGEST_READ, check=True)
     except subprocess.TimeoutExpired as error:
         raise UsdVehicleError(path, f"a binary file that USD does not finish within {LONGEST_READ} s") from error
     except subprocess.CalledProcessError as error:
-        raise UsdVehicleError(path, "a binary file that USD cannot open") from error
+        words = error.stderr.decode(errors="replace").split("\n")
+        reason = next((line for line in reversed(words) if line.strip()), "no reason given")
+        raise UsdVehicleError(path, f"a binary file that USD cannot open ({_shown(reason)})") from error
     layer = Sdf.Layer.CreateAnonymous(".usda")
     layer.ImportFromString(done.stdout.decode())
     return layer

@@ -73,7 +73,11 @@ class ClipCamera:
             return
         sim = self._env.sim
         seen = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle, dones)
-        self._rows.append([state[: self._count].clone() for state in seen])
+        try:
+            self._rows.append([state[: self._count].clone() for state in seen])
+        except RuntimeError:  # no memory left for a copy: training goes on, unseen
+            self.close()
+            return
         if len(self._rows) == self._steps:
             # In this order: another clip may not begin in between.
             self._ready.set()

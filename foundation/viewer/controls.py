@@ -72,9 +72,10 @@ class Controls:
             try:
                 self._waiting.get()()
                 self.message.visible = False
-            except ViewerError as error:
+            except Exception as error:  # whatever a checkpoint, a vehicle or a page asks for: the flight goes on
+                reason = str(error) if isinstance(error, ViewerError) else f"{type(error).__name__}: {error}"
                 # As code: a path on the page is not to be taken for markup.
-                self.message.content = "**Not done.** `" + str(error).replace("`", "'") + "`"
+                self.message.content = "**Not done.** `" + reason.replace("`", "'") + "`"
                 self.message.visible = True
         return anything
 

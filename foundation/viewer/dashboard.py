@@ -6,6 +6,7 @@ Nothing can be changed there.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ CURVE_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def watched(display: Display, env: PointCtrlEnv, where: tuple[str, int], title: str) -> Iterator[Display]:
+def watched(
+    display: Display, env: PointCtrlEnv, where: tuple[str, int], title: str, trained: str
+) -> Iterator[Display]:
     """Serve the page, and return a display that shows iterations there, too.
 
     Args:
@@ -44,9 +47,10 @@ def watched(display: Display, env: PointCtrlEnv, where: tuple[str, int], title: 
         env: The environment that is trained in.
         where: Host and port.
         title: Name of the run.
+        trained: Role of the policy that the run trains, ``teacher`` or ``student``.
     """
     with serving(*where, title) as server:
-        dashboard = Dashboard(server, env, title)
+        dashboard = Dashboard(server, env, title, trained)
         announce(f"[Run] watch it: open {address(where[0], server.get_port())} in a browser")
         if not is_private(where[0]):
             announce("[Run] everyone who reaches this machine can watch")
@@ -74,13 +78,14 @@ class Both:
 class Dashboard:
     """Draws the page on a thread of its own while it is entered."""
 
-    def __init__(self, server: viser.ViserServer, env: PointCtrlEnv, title: str) -> None:
+    def __init__(self, server: viser.ViserServer, env: PointCtrlEnv, title: str, trained: str) -> None:
         """Build the page.
 
         Args:
             server: The server.
             env: The environment.
             title: Name of the run.
+            trained: Role of the policy that the run trains.
         """
         self._server = server
         self._title = title
@@ -93,7 +98,7 @@ class Dashboard:
         server.gui.add_markdown(LEGEND)
         self._loss: viser.GuiUplotHandle | None = None
         self._reward: viser.GuiUplotHandle | None = None
-        self._role = "teacher"
+        self._trained = self._role = trained
         self._scene = FleetScene(server, self._fleet, look(env.sim, self._count), self._role)
         self._scene.aim(None)
         self._newest: Iteration | None = None
@@ -101,7 +106,7 @@ class Dashboard:
         self._rewards: tuple[list[float], list[float]] = ([], [])
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
+        self._thread = threading.Thread(target=self._draw, name="dashboard", daemon=True)
 
     def __enter__(self) -> Dashboard:
         """Begin to draw."""
@@ -123,7 +128,15 @@ class Dashboard:
                     curve[0].append(float(iteration.it))
                     curve[1].append(value)
 
-    def _run(self) -> None:
+    def _draw(self) -> None:
+        try:
+            self._draw_until_stopped()
+        except Exception as error:  # a page that fails costs the page, not the run
+            self._camera.close()
+            announce(f"[Run] the dashboard failed, training goes on without it: {type(error).__name__}: {error}")
+            self._text.content = "**The dashboard failed; the run goes on.**"
+
+    def _draw_until_stopped(self) -> None:
         clip, shown, begun, drawn = Clip([], np.zeros((0, self._count), dtype=bool)), 0, 0.0, -CURVE_SECONDS
         history = History(self._count, self._dt, CLIP_SECONDS)
         while not self._stop.is_set():
@@ -154,7 +167,7 @@ class Dashboard:
         if newest is None:
             return
         self._bar.value = 100.0 * (newest.it + 1) / max(newest.total, 1)
-        role = driver(newest.status)
+        role = driver(newest.status, self._trained)
         if role != self._role:
             self._role = role
             self._scene.recolour(role)
@@ -184,7 +197,10 @@ def phase(status: str) -> str:
     return first or "PPO"
 
 
-def driver(status: str) -> str:
-    """Return the role of who drives for the most part: a PPO run trains a teacher."""
+def driver(status: str, trained: str) -> str:
+    """Return the role of who drives for the most part, in a run that trains a policy of a role."""
     words = phase(status)
-    return "teacher" if words == "PPO" or "teacher actions" in words else "student"
+    mixed = re.search(r"teacher drives with probability ([0-9.]+)", words)
+    if mixed is not None:
+        return "teacher" if float(mixed[1]) >= 0.5 else "student"
+    return "teacher" if "teacher actions" in words else trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -9,5 +10,5 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def compiler() -> None:
-    if shutil.which("cc") is None:
+    if shutil.which(os.environ.get("CC", "cc").split()[0]) is None:
         pytest.skip("no C compiler")

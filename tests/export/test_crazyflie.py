@@ -25,9 +25,9 @@ from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg, SimCfg
 from tests.export.models import policy
 
-HOVER = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0], dtype=float)
+HOVER = np.array([0, 0, 1, 0, 0, 0, 1, 0, 0, 0], dtype=float)
 STILL = np.zeros(3)
-TARGET = np.array([0.1, -0.2, 0.3])
+TARGET = np.array([0.1, -0.2, 1.3])
 BY_PID = np.full(4, -1.0)
 
 
@@ -88,7 +88,7 @@ def test_quaternions_of_half_turns_about_every_axis_are_found():
 
 
 def test_a_target_far_away_is_observed_at_the_reach_of_the_training_and_no_farther(controller, vehicle):
-    far = controller.observe(HOVER, STILL, np.array([9.0, -9.0, 0.1]), 0.0, np.zeros(4))
+    far = controller.observe(HOVER, STILL, np.array([9.0, -9.0, 1.1]), 0.0, np.zeros(4))
     np.testing.assert_allclose(far[:3], [-vehicle.reach, vehicle.reach, -0.1], atol=1e-7)
 
 
@@ -159,7 +159,7 @@ BAD = {
     "velocity that is NaN": {"state": index_of({9: np.nan}, HOVER)},
     "rate beyond the bound": {"gyro_deg": np.array([0.0, 2100.0, 0.0])},
     "rate that is NaN": {"gyro_deg": np.array([0.0, 0.0, np.nan])},
-    "target that is NaN": {"target": np.array([np.nan, 0.0, 0.0])},
+    "target that is NaN": {"target": np.array([np.nan, 0.0, 1.3])},
     "target that is infinite": {"target": np.array([0.0, 0.0, np.inf])},
     "heading that is NaN": {"yaw_deg": np.nan},
 }
@@ -192,6 +192,43 @@ def test_a_far_heading_is_told_of_step_by_step_the_short_way_round(controller, v
         turn = (wanted - here + np.pi) % (2.0 * np.pi) - np.pi
         expected = here + np.clip(turn, -reach, reach)
         assert controller.next_heading(turned(here), wanted) == pytest.approx(expected, abs=1e-5)
+
+
+def test_pid_flies_close_to_the_ground_which_the_policy_has_never_seen(controller):
+    low_target, low = np.array([0.1, -0.2, 0.1]), index_of({2: 0.1}, HOVER)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, low_target), BY_PID)
+    np.testing.assert_array_equal(controller.control(low, STILL, TARGET), BY_PID)
+    assert controller.control(HOVER, STILL, TARGET).max() > 0.0
+    # Once it flies it may sink, but it lands nowhere.
+    assert controller.control(low, STILL, TARGET).max() > 0.0
+    np.testing.assert_array_equal(controller.control(low, STILL, low_target), BY_PID)
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"has_position": False}, {"target": np.zeros(3)}])
+def test_pid_forgets_what_it_summed_up_whenever_the_policy_hands_back_and_at_no_other_time(controller, change):
+    flown = {"state": HOVER, "gyro_deg": STILL, "target": TARGET}
+    before = controller.pid_resets()
+    for _ in range(3):
+        controller.control(**flown)
+    assert controller.pid_resets() == before
+    for _ in range(3):
+        # A setpoint with thrust, so that PID by itself has no reason to.
+        np.testing.assert_array_equal(controller.control(**(flown | change)), BY_PID)
+    assert controller.pid_resets() == before + 1
+
+
+def test_a_yaw_setpoint_that_ends_leaves_the_heading_where_it_was(controller):
+    for _ in range(10):
+        controller.control(HOVER, STILL, TARGET, yaw_deg=90.0)
+    kept = controller.control(HOVER, STILL, TARGET, yaw_deg=None)
+    controller.control(HOVER, STILL, TARGET, enabled=False)
+    for _ in range(10):
+        controller.control(HOVER, STILL, TARGET, yaw_deg=90.0)
+    np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, yaw_deg=90.0), kept)
+    controller.control(HOVER, STILL, TARGET, enabled=False)
+    for _ in range(11):
+        other = controller.control(HOVER, STILL, TARGET, yaw_deg=0.0)
+    assert np.abs(other - kept).max() > 1e-4
 
 
 def test_without_a_yaw_setpoint_the_heading_at_the_beginning_is_held(controller):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import foundation
 from foundation.rsl_rl import export, train
 from foundation.rsl_rl.cli import packaged_teacher
 from tests.export.conftest import compiler  # noqa: F401 (a fixture)
@@ -43,7 +44,10 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
     source = tmp_path / "out" / "crazyflie" / "src"
     assert "#define FOUNDATION_MAX_VELOCITY 4.5f" in (source / "vehicle.h").read_text()
     assert "GRU 8" in (source / "policy.h").read_text()
-    assert f"Made by foundation 0.1.0 from {run.name}/model_3.pt" in (source / "policy.h").read_text()
+    assert (
+        f"Made by foundation {foundation.__version__} from {run.name}/model_3.pt"
+        in (source / "policy.h").read_text()
+    )
 
 
 @pytest.mark.parametrize(

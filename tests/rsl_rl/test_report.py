@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_the_phase_switch_of_the_run_is_marked_where_it_happened(report, student
 
 def test_the_command_in_the_report_repeats_it(report, tmp_path, open_page):
     command = open_page(report.as_uri()).page.locator("pre").first.inner_text()
-    words = command.replace("result.json", "again.json").split()
+    words = shlex.split(command.replace("result.json", "again.json").replace("report.html", "again.html"))
     assert words[:2] == ["foundation", "evaluate"]
     evaluate.main(words[2:])
     first, again = (json.loads((report.parent / name).read_text()) for name in ("result.json", "again.json"))

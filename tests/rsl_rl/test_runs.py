@@ -57,6 +57,7 @@ def test_compare_shows_the_settings_that_differ_and_only_those(student_run, tmp_
         (["{run}"], "there is nothing to compare"),
         (["{run}", "/no"], "/no is no run's folder, which has params/agent.yaml"),
         (["{run}", "{parent}"], "is no run's folder, which has params/agent.yaml; it holds"),
+        (["{run}", "{run}"], "is given twice; compare it with another run"),
         (["{run}", "{run}", "--output", "/no/c.html"], "--output /no/c.html: there is no folder /no"),
     ],
 )

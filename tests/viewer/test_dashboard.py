@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import foundation
-from foundation.distill.display import Iteration
 from foundation.rsl_rl import train
+from foundation.viewer import dashboard
 from foundation.viewer.clips import ClipCamera
 from foundation.viewer.dashboard import driver, phase
 from tests.browser import DESKTOP, Page
@@ -32,12 +32,18 @@ def run(folder: Path, *flags: str) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["student_state_dict"]
 
 
-def test_weights_with_the_dashboard_are_those_without_bit_for_bit(tmp_path):
+def test_weights_with_the_dashboard_are_those_without_bit_for_bit(tmp_path, monkeypatch):
     pytest.importorskip("viser", reason="viser is not installed")
     (tmp_path / "without").mkdir()
     (tmp_path / "with").mkdir()
     without = run(tmp_path / "without")
+    # Short clips, so that some are taken and drawn while these few steps are trained on.
+    monkeypatch.setattr(dashboard, "CLIP_SECONDS", 0.05)
+    taken = []
+    take = ClipCamera.take
+    monkeypatch.setattr(ClipCamera, "take", lambda camera: taken.append(take(camera)) or taken[-1])
     watched = run(tmp_path / "with", "--dashboard", "--port", "0")
+    assert any(clip is not None for clip in taken)
     assert without.keys() == watched.keys()
     assert all(torch.equal(without[name], watched[name]) for name in without)
 
@@ -88,17 +94,23 @@ def test_a_clip_is_taken_once_and_none_is_made_unless_one_is_wanted():
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "role"),
+    ("status", "words", "trained", "role"),
     [
-        ("", "PPO", "teacher"),
-        ("Training Phase: Phase 1 (teacher actions)\nmore", "Phase 1 (teacher actions)", "teacher"),
-        ("Training Phase: Phase 2 (student actions)\n", "Phase 2 (student actions)", "student"),
+        ("", "PPO", "teacher", "teacher"),
+        ("", "PPO", "student", "student"),
+        ("Training Phase: Phase 1 (teacher actions)\nmore", "Phase 1 (teacher actions)", "student", "teacher"),
+        ("Training Phase: Phase 2 (student actions)\n", "Phase 2 (student actions)", "student", "student"),
     ],
 )
-def test_the_page_tells_who_drives(status, words, role):
-    iteration = Iteration(0, 1, "", status, None, None)
-    assert phase(iteration.status) == words
-    assert driver(iteration.status) == role
+def test_the_page_tells_who_drives(status, words, trained, role):
+    assert phase(status) == words
+    assert driver(status, trained) == role
+
+
+@pytest.mark.parametrize(("probability", "role"), [("1.000", "teacher"), ("0.200", "student")])
+def test_of_a_mixture_it_is_who_drives_more(probability, role):
+    status = f"Training Phase: linear schedule (teacher drives with probability {probability})\n"
+    assert driver(status, "student") == role
 
 
 def test_the_page_shows_iterations_as_they_end_and_offers_nothing_to_change(browser, tmp_path):

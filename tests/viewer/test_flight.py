@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 import foundation
-from foundation.evaluation.policies import load_policy
+from foundation.evaluation.policies import Policy, load_policy
 from foundation.rsl_rl.cli import packaged_teacher
 from foundation.viewer.flight import LONGEST_JUMP, Flight
+from tests.export.models import policy
 
 DT = 0.01
 PREVIOUS_ACTION = slice(18, 22)
@@ -164,3 +168,28 @@ def test_new_vehicles_fly_on_with_the_same_policy_from_their_first_state(teacher
     assert flight.steps == 2
     masses = [flight.fleet.mass(int(row)) for row in flight.seen.vehicle]
     assert max(masses) > 0.1
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_a_recurrent_policy_forgets_where_an_episode_begins_or_another_had_its_turn(kind, teacher, clock):
+    student = Policy(policy(kind), "student", Path("student.pt"))
+    flight = Flight(make_env(), student, clock=clock)
+    flight.step()
+    first = flight.seen.pos_w.copy()
+    for begin_again in (
+        lambda: flight.fly_in(make_env()),
+        lambda: switch_there_and_back(flight, student, teacher),
+    ):
+        flight.step()
+        begin_again()
+        flight.step()
+        np.testing.assert_array_equal(flight.seen.pos_w, first)
+    flight.restart()
+    flight.step()
+
+
+def switch_there_and_back(flight: Flight, student: Policy, teacher: Policy) -> None:
+    flight.switch(teacher)
+    flight.step()
+    flight.switch(student)
+    flight.fly_in(make_env())

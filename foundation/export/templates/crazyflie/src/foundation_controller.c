@@ -1,8 +1,9 @@
 /* The policy as an out-of-tree controller of the Crazyflie firmware.
  *
- * The firmware's own PID controller flies until the parameter foundation.enable is 1, and whenever the setpoint is not a
- * position: while taking off and landing, and when the supervisor levels the vehicle out because the link is lost.
- * With the parameter set, position setpoints are flown by the policy. The stabilizer calls at 1000 Hz; the policy steps
+ * The firmware's own PID controller flies until the parameter foundation.enable is 1, whenever the setpoint is not a
+ * position, as when the supervisor levels the vehicle out because the link is lost, and close to the ground, which the
+ * policy has never seen: while the target, or at the beginning the vehicle, is below FOUNDATION_LEAST_HEIGHT. With the
+ * parameter set, other position setpoints are flown by the policy. The stabilizer calls at 1000 Hz; the policy steps
  * at FOUNDATION_RATE_HZ and its motor commands are held in between. A state, a setpoint or an action that is not sane
  * stops the motors until the parameter is set back to 0.
  */
@@ -28,6 +29,10 @@
 #error "policy.h does not take 22 observations to 4 actions"
 #endif
 
+/* The policy begins no lower, and flies to no target lower than this [m]; the world's z is 0 on the ground. */
+#ifndef FOUNDATION_LEAST_HEIGHT
+#define FOUNDATION_LEAST_HEIGHT 0.3f
+#endif
 /* Least share of the trained thrust that the motors must reach. */
 #define LEAST_THRUST 0.85f
 #define CALLS_PER_STEP (RATE_MAIN_LOOP / FOUNDATION_RATE_HZ)
@@ -52,6 +57,13 @@ static bool is_strong_enough(void) {
 
 static bool is_position(const setpoint_t *setpoint) {
   return setpoint->mode.x == modeAbs && setpoint->mode.y == modeAbs && setpoint->mode.z == modeAbs;
+}
+
+/* False for a height that is NaN only while PID flies: the policy then stops the motors. */
+static bool is_high_enough(const setpoint_t *setpoint, const state_t *state) {
+  return mode == FLYING
+    ? !(setpoint->position.z < FOUNDATION_LEAST_HEIGHT)
+    : setpoint->position.z >= FOUNDATION_LEAST_HEIGHT && state->position.z >= FOUNDATION_LEAST_HEIGHT;
 }
 
 static bool is_sane(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
@@ -80,9 +92,10 @@ static void stop(void) {
 
 static void step(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
   float obs[FOUNDATION_OBS_DIM];
-  const bool turns = setpoint->mode.yaw == modeAbs;
-  const float wanted = turns ? setpoint->attitude.yaw * FOUNDATION_RADIANS_PER_DEGREE : held_heading;
-  const float heading = foundation_next_heading(&state->attitudeQuaternion, wanted);
+  if (setpoint->mode.yaw == modeAbs) {
+    held_heading = setpoint->attitude.yaw * FOUNDATION_RADIANS_PER_DEGREE;
+  }
+  const float heading = foundation_next_heading(&state->attitudeQuaternion, held_heading);
   foundation_observe(state, &sensors->gyro, &setpoint->position, heading, action, obs);
   policy_step(&policy, obs, action);
   for (int motor = 0; motor < 4; ++motor) {
@@ -107,6 +120,14 @@ static void fly(const setpoint_t *setpoint, const sensorData_t *sensors, const s
   }
 }
 
+/* PID has not been called for a while: a setpoint without thrust makes it forget what it has summed up. */
+static void hand_back(control_t *control, const sensorData_t *sensors, const state_t *state) {
+  static const setpoint_t nothing;
+  *control = (control_t){0};
+  controllerPid(control, &nothing, sensors, state, 0);
+  mode = IDLE;
+}
+
 void controllerOutOfTreeInit(void) {
   mode = IDLE;
   controllerPidInit();
@@ -124,16 +145,18 @@ void controllerOutOfTree(
   control_t *control, const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state,
   const stabilizerStep_t stabilizerStep
 ) {
-  if (!enable) {
+  const bool left = mode == FLYING && !(enable && is_position(setpoint) && is_high_enough(setpoint, state));
+  if (left || (mode == STOPPED && !enable)) {
+    hand_back(control, sensors, state);
+  } else if (mode == TOO_WEAK && !enable) {
     mode = IDLE;
-  } else if (mode == IDLE && !is_strong_enough()) {
+  }
+  if (enable && mode == IDLE && !is_strong_enough()) {
     mode = TOO_WEAK;
     DEBUG_PRINT("Motors are too weak for this policy: PID goes on\n");
   }
-  const bool by_policy = enable && (mode == STOPPED || (mode != TOO_WEAK && is_position(setpoint)));
-  if (!by_policy) {
-    /* It forgets: the next position begins a flight. */
-    mode = mode == FLYING ? IDLE : mode;
+  const bool begins = enable && mode == IDLE && is_position(setpoint) && is_high_enough(setpoint, state);
+  if (mode != FLYING && mode != STOPPED && !begins) {
     controllerPid(control, setpoint, sensors, state, stabilizerStep);
     return;
   }

@@ -15,6 +15,7 @@ void vTaskDelay(unsigned ticks) {
 }
 
 static unsigned pid_inits;
+static unsigned pid_resets;
 
 void controllerPidInit(void) {
   ++pid_inits;
@@ -29,10 +30,11 @@ void controllerPid(
   control_t *control, const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state,
   const stabilizerStep_t stabilizerStep
 ) {
-  (void)setpoint;
   (void)sensors;
   (void)state;
   (void)stabilizerStep;
+  /* The firmware's forgets what it has summed up where there is no thrust and nothing to hold. */
+  pid_resets += setpoint->thrust == 0.0f && setpoint->mode.z == modeDisable ? 1 : 0;
   control->controlMode = controlModeLegacy;
 }
 
@@ -49,6 +51,10 @@ static state_t bridge_state(const float *flat) {
   state.velocity.y = flat[8];
   state.velocity.z = flat[9];
   return state;
+}
+
+unsigned bridge_pid_resets(void) {
+  return pid_resets;
 }
 
 int bridge_init(float thrust) {
@@ -70,6 +76,7 @@ void bridge_control(
   sensors.gyro.x = gyro_deg[0];
   sensors.gyro.y = gyro_deg[1];
   sensors.gyro.z = gyro_deg[2];
+  setpoint.thrust = 1.0f;
   setpoint.position.x = target[0];
   setpoint.position.y = target[1];
   setpoint.position.z = target[2];

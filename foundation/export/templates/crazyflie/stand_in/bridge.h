@@ -3,6 +3,7 @@
 #define STAND_IN_BRIDGE_H
 
 int bridge_init(float thrust);
+unsigned bridge_pid_resets(void);
 void bridge_control(
   const float *flat, const float *gyro_deg, const float *target, float yaw_deg, int is_enabled, int has_position,
   int has_yaw, float *out
