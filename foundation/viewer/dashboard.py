@@ -93,6 +93,7 @@ class Dashboard:
         self._dt, self._num_envs = env.sim.dt, env.num_envs
         self._fleet = Fleet(env.sim.params, env.nominal, self._count)
         self._camera = ClipCamera(env, self._count, max(2, round(CLIP_SECONDS / self._dt)))
+        self._camera.want()
         self._text = server.gui.add_markdown("")
         self._bar = server.gui.add_progress_bar(0.0)
         server.gui.add_markdown(LEGEND)

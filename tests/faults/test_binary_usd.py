@@ -113,7 +113,8 @@ def test_a_damaged_binary_file_is_read_or_refused_also_where_usd_itself_is_lost(
     found = outcomes(data, cases, tmp_path)
     figures = {kind: found.count(kind) for kind in ("read", "refused", "hung", "crashed")}
     assert sum(figures.values()) == cases
-    assert figures["read"] > 0
+    # Some damage is harmless; among a few files there may be none of it.
+    assert figures["read"] > 0 or cases < 1000
     lost = [seed for seed, outcome in enumerate(found) if outcome in ("hung", "crashed")]
     # All that USD is lost on, and as many that it is not.
     answers = collections.Counter(

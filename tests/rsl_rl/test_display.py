@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from foundation.distill.display import ProgressLine
 from foundation.rsl_rl import train
 from tests.rsl_rl.conftest import distillation_flags
 
@@ -84,3 +85,18 @@ def test_bad_input_is_an_error_also_when_quiet(capsys):
     with pytest.raises(SystemExit):
         train.main(["--task", "distillation", "--quiet", "--checkpoint", "/no.pt"])
     assert "/no.pt does not exist" in capsys.readouterr().err
+
+
+def test_a_display_that_fails_costs_one_warning_and_no_iteration(tmp_path, teacher_run, monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("no such terminal")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(ProgressLine, "show", broken)
+    train.main(distillation_flags(teacher_run))
+    out = capsys.readouterr().out
+    assert (
+        out.count("[Log] the display failed, blocks are printed from now on: RuntimeError: no such terminal") == 1
+    )
+    assert out.count("Learning iteration") == 4

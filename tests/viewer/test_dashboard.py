@@ -37,13 +37,14 @@ def test_weights_with_the_dashboard_are_those_without_bit_for_bit(tmp_path, monk
     (tmp_path / "without").mkdir()
     (tmp_path / "with").mkdir()
     without = run(tmp_path / "without")
-    # Short clips, so that some are taken and drawn while these few steps are trained on.
+    # Short clips, so that at least the first is made while these few steps are trained on.
     monkeypatch.setattr(dashboard, "CLIP_SECONDS", 0.05)
-    taken = []
-    take = ClipCamera.take
-    monkeypatch.setattr(ClipCamera, "take", lambda camera: taken.append(take(camera)) or taken[-1])
+    made = []
+    take, close = ClipCamera.take, ClipCamera.close
+    monkeypatch.setattr(ClipCamera, "take", lambda camera: made.append(take(camera)) or made[-1])
+    monkeypatch.setattr(ClipCamera, "close", lambda camera: (made.append(take(camera)), close(camera)))
     watched = run(tmp_path / "with", "--dashboard", "--port", "0")
-    assert any(clip is not None for clip in taken)
+    assert any(clip is not None for clip in made)
     assert without.keys() == watched.keys()
     assert all(torch.equal(without[name], watched[name]) for name in without)
 
