@@ -110,7 +110,7 @@ def errors_as_one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    except (UsageError, ConfigError, CheckpointError, UsdVehicleError, ViewerError) as error:
+    except (UsageError, ConfigError, CheckpointError, UsdVehicleError, ViewerError, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
 

@@ -175,6 +175,8 @@ def _file(flag: str, given: str | None, checkpoint: Path, suffix: str) -> Path:
             Path(f"flight{suffix}") if is_packaged else checkpoint.parent / "plots" / f"{checkpoint.stem}{suffix}"
         )
     path = Path(given)
+    if "=" in given:
+        raise cli.UsageError(f"{flag} {given} is a setting; put settings before {flag}, or name a file")
     if path.suffix != suffix:
         raise cli.UsageError(f"{flag} {path} must end in {suffix}")
     if path.parent.is_dir():
@@ -234,7 +236,7 @@ def _watch(plan: _Plan, where: tuple[str, int]) -> None:
                     "[Play] everyone who reaches this machine can steer it and have checkpoints loaded", flush=True
                 )
             view.run(stop)
-    print(f"[Play] ended after {flight.steps} steps, {flight.time:.2f} s of flight", flush=True)
+    print(f"[Play] ended after {flight.steps} steps, {flight.steps * flight.dt:.2f} s of flight", flush=True)
 
 
 def _policies(plan: _Plan, env: Any) -> dict[str, Policy]:

@@ -32,6 +32,7 @@ FPS = 15.0
 CLIP_SECONDS = 3.0
 """Length of a clip, in simulated time [s]."""
 SHOWN_VEHICLES = 100
+LAST_WORDS_SECONDS = 0.2
 CURVE_SECONDS = 0.5
 """Least wall time between two drawings of the curves [s]."""
 
@@ -119,6 +120,11 @@ class Dashboard:
         self._camera.close()
         self._stop.set()
         self._thread.join()
+        self._draw_figures()
+        self._text.content += "\n\n**The run has ended.**"
+        self._server.flush()
+        # What is on its way has to arrive before the server goes.
+        time.sleep(LAST_WORDS_SECONDS)
 
     def show(self, iteration: Iteration) -> None:
         """Take an iteration's figures; called by the thread that trains."""

@@ -80,8 +80,8 @@ class Flight:
 
     @property
     def time(self) -> float:
-        """Simulated time flown [s]."""
-        return self.steps * self.dt
+        """Simulated time since the last new beginning [s]."""
+        return (self.steps - self._begun) * self.dt
 
     @property
     def ended(self) -> bool:
@@ -121,6 +121,7 @@ class Flight:
 
     def _begin_anew(self) -> None:
         forget(self.policy, torch.ones(self.env.num_envs, dtype=torch.bool, device=self.env.device))
+        self._begun = self.steps
         self.episodes = 0
         """Episodes that have ended since the last new beginning."""
         self.failures = 0

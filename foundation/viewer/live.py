@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foundation.evaluation.policies import Policy
-from foundation.viewer.controls import SPEEDS, Controls
+from foundation.viewer.controls import SPEEDS, Controls, name_of
 from foundation.viewer.errors import ViewerError
 from foundation.viewer.flight import Flight
 from foundation.viewer.plots import LEGEND, VehiclePlots
@@ -131,7 +131,7 @@ class LiveView:
 
     def _load(self) -> None:
         policy = self._sources.load(self._controls.path.value.strip())
-        name = f"{policy.role}: {policy.path}"
+        name = name_of(policy, packaged=False)
         # Anew each time: the file may have changed.
         self._policies[name] = policy
         self._controls.offer(name)

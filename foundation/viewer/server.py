@@ -83,7 +83,11 @@ def is_private(host: str) -> bool:
 
 @contextlib.contextmanager
 def serving(host: str, port: int, title: str) -> Iterator[viser.ViserServer]:
-    """Run a server with an empty scene, which ends with the context."""
+    """Run a server with an empty scene, which ends with the context.
+
+    Raises:
+        ViewerError: If another process took the port since it was found free.
+    """
     import viser
 
     class Server(viser.ViserServer):
@@ -93,6 +97,9 @@ def serving(host: str, port: int, title: str) -> Iterator[viser.ViserServer]:
     with _silent():
         server = Server(host=host, port=port, label=title, verbose=False)
     try:
+        if port not in (0, server.get_port()):
+            # Viser goes on to another one by itself, where nobody would look for it.
+            raise ViewerError(f"--port {port} has been taken by another process; give another one, or 0")
         server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(0, 114, 178))
         server.gui.main_panel.dock_right()
         yield server

@@ -40,7 +40,7 @@ def error_of(capsys, main, *flags: str) -> str:
         (["--teacher", "a.pt"], "--teacher a.pt has no effect without --viewer viser"),
         (["--video", "a.avi"], "--video a.avi must end in .mp4"),
         (["--video", "--output", "a.mp4"], "--output a.mp4 has no effect with --video; name the file there"),
-        (["--video", "env.sim.dt=0.01"], "--video env.sim.dt=0.01 must end in .mp4"),
+        (["--video", "env.sim.dt=0.01"], "--video env.sim.dt=0.01 is a setting; put settings before --video"),
     ],
 )
 def test_a_flag_that_cannot_work_is_one_error_before_any_work(flags, message, tmp_path, monkeypatch, capsys):
