@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from foundation.evaluation import curves as names
 from foundation.evaluation.curves import Curve, phase_switch
+from foundation.evaluation.recording import ROTORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,6 @@ GREY = "#6b6b6b"
 _CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 COLOURS = {"teacher": BLUE, "student": VERMILION}
 STYLES = {"teacher": "--", "student": "-"}
-ROTORS = ("front-right", "back-right", "back-left", "front-left")
 AXES = ("x", "y", "z")
 BANDS = ((5, 95, 0.15), (25, 75, 0.3))
 """Quantiles of the bands [%] and their opacity."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foundation.evaluation.charts import ROTORS, draw_paths
+from foundation.evaluation.charts import draw_paths
+from foundation.evaluation.recording import ROTORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

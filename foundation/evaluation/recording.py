@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PolicyFn = Callable[[TensorDict], torch.Tensor]
 """Maps observations to actions; its ``reset``, if it has one, is told of ended episodes."""
+ROTORS = ("front-right", "back-right", "back-left", "front-left")
+"""Names of the rotors, in their order."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,18 @@ class Recording:
     @property
     def tilt(self) -> np.ndarray:
         """Angle between body and world vertical [rad], shape (T, N)."""
-        x, y = self.quat_wb[..., 0], self.quat_wb[..., 1]
-        return np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0))
+        return tilt(self.quat_wb)
 
     @property
     def length(self) -> np.ndarray:
         """Recorded steps of each episode, shape (N,)."""
         return (~np.isnan(self.pos_w[..., 0])).sum(axis=0)
+
+
+def tilt(quat_wb: np.ndarray) -> np.ndarray:
+    """Return the angle between body and world vertical [rad], shape (...), of attitudes (x, y, z, w), (..., 4)."""
+    x, y = quat_wb[..., 0], quat_wb[..., 1]
+    return np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0))
 
 
 class Recorder:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from foundation.distill.runner import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, table, text
 from foundation.evaluation.page import charts as side_by_side
 from foundation.tasks.config import PARAMS, load_params
 
-MOSTLY_STUDENT = 0.01
-"""Largest share of the teacher's actions in rollouts whose return counts as the student's."""
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
 
 
@@ -50,7 +49,7 @@ class Run:
             return None
         own = np.isfinite(reward.values)
         if share is not None:
-            own &= np.isin(reward.steps, share.steps[share.values <= MOSTLY_STUDENT])
+            own &= np.isin(reward.steps, share.steps[share.values <= DaggerRunner.MOSTLY_STUDENT])
         return float(reward.values[own].max()) if own.any() else None
 
     def row(self) -> list[str]:

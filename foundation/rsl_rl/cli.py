@@ -30,6 +30,11 @@ def packaged_teacher() -> Path:
     return Path(foundation.__file__).parent / "tasks" / "point_ctrl" / "assets" / "teacher" / "best_model.pt"
 
 
+def is_packaged(checkpoint: Path) -> bool:
+    """Return whether a checkpoint is the teacher that comes with the package."""
+    return checkpoint.resolve() == packaged_teacher().resolve()
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Return flags and overrides, which may stand anywhere; anything else is an error."""
     args, rest = parser.parse_known_args(argv)
@@ -138,8 +143,7 @@ def require_writable(flag: str, file: str | Path) -> None:
 
 def beside(checkpoint: Path, name: str) -> Path:
     """Return where something made of a checkpoint goes: into its run's folder, of the packaged one to here."""
-    is_packaged = checkpoint.resolve() == packaged_teacher().resolve()
-    return Path(name) if is_packaged else checkpoint.parent / name
+    return Path(name) if is_packaged(checkpoint) else checkpoint.parent / name
 
 
 def check_device(device: str) -> None:

@@ -163,17 +163,12 @@ def _checkpoint(args: argparse.Namespace, experiment: str) -> Path:
     return cli.packaged_teacher()
 
 
-def _is_packaged(checkpoint: Path) -> bool:
-    return checkpoint.resolve() == cli.packaged_teacher().resolve()
-
-
 def _file(flag: str, given: str | None, checkpoint: Path, suffix: str) -> Path:
     if not given:
         # Of the packaged teacher it goes here, not into the installed package.
-        is_packaged = _is_packaged(checkpoint)
-        return (
-            Path(f"flight{suffix}") if is_packaged else checkpoint.parent / "plots" / f"{checkpoint.stem}{suffix}"
-        )
+        if cli.is_packaged(checkpoint):
+            return Path(f"flight{suffix}")
+        return checkpoint.parent / "plots" / f"{checkpoint.stem}{suffix}"
     path = Path(given)
     if "=" in given:
         raise cli.UsageError(f"{flag} {given} is a setting; put settings before {flag}, or name a file")
@@ -250,7 +245,7 @@ def _policies(plan: _Plan, env: Any) -> dict[str, Policy]:
     offered: dict[str, Policy] = {}
     for path, role in wanted:
         policy = plan.load(path, env, role)
-        offered.setdefault(name_of(policy, _is_packaged(path)), policy)
+        offered.setdefault(name_of(policy, cli.is_packaged(path)), policy)
     return offered
 
 

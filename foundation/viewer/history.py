@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from foundation.evaluation.recording import tilt
 from foundation.viewer.fleet import Snapshot
 
 TRAIL_SECONDS = 2.0
@@ -36,9 +37,8 @@ class History:
         if ended is not None:
             self._ended += ended.astype(np.int32)
         row = self._count % self._size
-        x, y = seen.quat_wb[:, 0], seen.quat_wb[:, 1]
         self._pos[row], self._rotor[row], self._episode[row] = seen.pos_w, seen.rotor, self._ended
-        self._tilt[row] = np.degrees(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)))
+        self._tilt[row] = np.degrees(tilt(seen.quat_wb))
         self._count += 1
 
     def trails(self, targets: np.ndarray) -> np.ndarray:

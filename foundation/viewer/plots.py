@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foundation.evaluation.recording import ROTORS
 from foundation.viewer import palette
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ MOST_POINTS = 400
 """Points that a curve is sent with."""
 HEIGHT = 170
 LEGEND = "Yellow rotors are the front ones; bars show the thrust of each rotor, octahedra the targets."
-ROTORS = ("front-right", "back-right", "back-left", "front-left")
 
 
 class VehiclePlots:
