@@ -55,7 +55,7 @@ class Player:
         )
 
     def picture(self) -> np.ndarray:
-        """Return what is shown when it no longer changes."""
+        """Return what is shown when it has not changed for a few frames."""
         deadline, before = time.monotonic() + 20.0, self._take()
         while not np.array_equal(after := self._take(), before):
             assert time.monotonic() < deadline
@@ -63,6 +63,7 @@ class Player:
         return after
 
     def _take(self) -> np.ndarray:
+        self.page.evaluate("async () => { for (let i = 0; i < 5; i++) await new Promise(requestAnimationFrame) }")
         clip = {"x": 0, "y": 160, "width": SMALL["width"], "height": SMALL["height"] - 210}
         return np.asarray(Image.open(io.BytesIO(self.page.screenshot(clip=clip))).convert("RGB")).astype(int)
 
