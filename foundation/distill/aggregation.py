@@ -20,7 +20,7 @@ from foundation.distill.filters import EpisodeFilter
 from foundation.distill.finite import finite_rows
 from foundation.distill.losses import ImitationLoss, LatentMatching
 from foundation.distill.memory import HistorySize, check_fits
-from foundation.distill.observations import groups_of, tensors_of
+from foundation.distill.observations import count_on_host, groups_of, tensors_of
 from foundation.distill.options import DaggerOptions
 from foundation.distill.teachers import TeacherEnsemble
 from foundation.distill.windows import TRAINED, RowLayout, Transitions, Windows, per_env, per_step
@@ -54,6 +54,7 @@ class Aggregation:
         self.options = options
         self.device = storage.device
         self._student, self._teacher, self._storage = student, teacher, storage
+        count_on_host(student)
         self._steps, self._num_envs = storage.num_transitions_per_env, storage.num_envs
         self._several = isinstance(teacher, TeacherEnsemble)
         teachers: Sequence[Any] = list(teacher.models) if isinstance(teacher, TeacherEnsemble) else [teacher]
@@ -75,6 +76,11 @@ class Aggregation:
     def needs_every_step(self) -> bool:
         """Whether a rollout's rows hold more than observations, actions and dones tell when it is over."""
         return self._several or self.filter is not None or self.loss.reads_modules
+
+    @property
+    def _rows_are_judged(self) -> bool:
+        """Whether a rollout's steps may not count."""
+        return self._several or self.filter is not None
 
     def before_step(self) -> None:
         """Record what the rollout's rows need of the state before the student acts."""
@@ -118,7 +124,7 @@ class Aggregation:
                     f"max_buffer_size={self.options.max_buffer_size}, because their episodes have not ended; "
                     "raise max_buffer_size to num_envs times the longest episode, or shorten the episodes"
                 )
-        if TRAINED in rows.keys():  # noqa: SIM118 - iterating a TensorDict yields rows
+        if self._rows_are_judged:
             rows = rows[per_step(rows[TRAINED]).any(1)]
         before = len(rows)
         if finite_only:
@@ -129,18 +135,28 @@ class Aggregation:
         for part in rows.split(self.buffer.max_size):
             self.buffer.append(part)
         # Running statistics over every rollout are the statistics of all data ever aggregated.
-        self._student.update_normalization(self._trained_obs(rows))
+        if len(rows) == before and not self._rows_are_judged:
+            obs = self._obs(rollout.flatten(0, 1), self._student.obs_groups)
+        else:
+            obs = self._trained_obs(rows)
+        self._student.update_normalization(obs)
         return before - len(rows)
 
-    def mini_batches(self) -> Iterator[TensorDict]:
-        """Yield the mini-batches of one iteration; none while nothing is stored."""
+    def upcoming(self) -> dict[str, torch.Tensor]:
+        """Return numbers on the device that the next rollout's rows need; see :class:`AggregatedBuffer`."""
+        if self._rows_are_judged:
+            return {}  # nobody knows how many there will be
+        return self.buffer.upcoming(self.layout.rows_per_env * self._num_envs)
+
+    def mini_batches(self, with_slots: bool = False) -> Iterator[TensorDict]:
+        """Yield the mini-batches of one iteration, with their slots if wanted; none while nothing is stored."""
         options, size = self.options, self.mini_batch_rows()
         if len(self.buffer) == 0:
             return iter(())
         count = options.num_learning_epochs * self.buffer.num_mini_batches(size)
         if options.max_updates_per_iteration is not None:
             count = min(count, options.max_updates_per_iteration)
-        return self.buffer.mini_batches(size, count)
+        return self.buffer.mini_batches(size, count, with_slots)
 
     def mini_batch_rows(self) -> int:
         """Return the number of rows in a mini-batch."""
@@ -184,6 +200,8 @@ class Aggregation:
 
     def loss_per_teacher(self) -> dict[str, float]:
         """Return the mean recorded loss of each of several teachers that had one, and begin anew."""
+        if not self._several:
+            return {}
         sums, counts = self._loss_per_teacher.tolist()
         self._loss_per_teacher.zero_()
         pairs = enumerate(zip(sums, counts, strict=True))

@@ -82,7 +82,8 @@ class AggregatedBuffer:
         self._kinds = {"sampling": sampling, "eviction": eviction}
         self.capacity = 0
         self._size = 0
-        self._num_trained = 0
+        with torch.inference_mode(False):
+            self._num_trained = torch.zeros((), dtype=torch.int64, device=home)
         self._grow(self.capacity_for(0))
 
     def __len__(self) -> int:
@@ -100,11 +101,15 @@ class AggregatedBuffer:
 
     def num_transitions(self) -> int:
         """Return the number of stored transitions that are trained on."""
+        return int(self.transitions_yet())
+
+    def transitions_yet(self) -> torch.Tensor | int:
+        """Return the same without waiting for the device that knows it."""
         return self._num_trained if "trained" in self.storage.fields else self._size
 
-    def _trained_in(self, slots: Index) -> int:
+    def _trained_in(self, slots: Index) -> torch.Tensor | int:
         trained = self.storage.fields.get("trained")
-        return 0 if trained is None else int(torch.count_nonzero(trained[slots]))
+        return 0 if trained is None else torch.count_nonzero(trained[slots])
 
     def capacity_for(self, size: int) -> int:
         """Return the capacity that the buffer has once it has been asked to hold ``size`` rows."""
@@ -144,8 +149,26 @@ class AggregatedBuffer:
         """Return how many mini-batches hold as many rows as are stored."""
         return -(-self._size // mini_batch_size)
 
-    def mini_batches(self, mini_batch_size: int, count: int) -> Iterator[TensorDict]:
-        """Yield ``count`` mini-batches of rows, with their slots as field :data:`SLOT` where losses are recorded.
+    def upcoming(self, count: int) -> dict[str, torch.Tensor]:
+        """Return numbers on the device that appending ``count`` rows will need.
+
+        Whoever hands them to :meth:`foresee` in time saves :meth:`append` from waiting for the device.
+        """
+        replaced = count - min(count, self.capacity_for(self._size + count) - self._size)
+        return self.sampler.upcoming(self.eviction.upcoming(replaced, self._size))
+
+    def foresee(self, numbers: Mapping[str, float]) -> None:
+        """Take note of the values of what :meth:`upcoming` returned."""
+        self.sampler.foresee(numbers)
+
+    def mini_batches(self, mini_batch_size: int, count: int, with_slots: bool = False) -> Iterator[TensorDict]:
+        """Yield ``count`` mini-batches of rows.
+
+        Args:
+            mini_batch_size: Number of rows.
+            count: Number of mini-batches.
+            with_slots: Whether their slots are wanted as field :data:`SLOT`; they are also there where losses are
+                recorded.
 
         Raises:
             ValueError: If nothing is stored.
@@ -154,7 +177,7 @@ class AggregatedBuffer:
             raise ValueError("mini-batches were asked of an empty history")
         for slots in self.sampler.draw(self._size, mini_batch_size, count):
             batch = self[slots]
-            if self.sampler.reads_losses:
+            if with_slots or self.sampler.reads_losses:
                 batch[SLOT] = slots.to(self.device)
             yield batch
 
@@ -223,7 +246,7 @@ class AggregatedBuffer:
         self.sampler.load_state_dict(state["sampler"], size, unroll)
         self.eviction.load_state_dict({"oldest": 0} if continues else state["eviction"])
         self._size = size
-        self._num_trained = self._trained_in(slice(0, size))
+        self._num_trained.zero_().add_(self._trained_in(slice(0, size)))
 
     def _phases(self, rows: TensorDict) -> torch.Tensor:
         """Return each row's phase where eviction reads it; a window has that of its first trained step."""
@@ -239,7 +262,7 @@ class AggregatedBuffer:
     def _write(self, fields: Mapping[str, torch.Tensor], slots: Index) -> None:
         self.storage.write(slots, fields)
         if "trained" in fields:
-            self._num_trained += int(torch.count_nonzero(fields["trained"]))
+            self._num_trained += torch.count_nonzero(fields["trained"]).to(self._num_trained.device)
         self.sampler.added(slots)
 
     def _grow(self, capacity: int) -> None:

@@ -104,7 +104,7 @@ class Collector:
                 self._logger.keep_metrics(extras)
         except BaseException:
             # The environment has gone on, and what is saved now has to fit it.
-            self._count_episodes(storage.step)
+            self._logger.process_rollout(*self._outcomes(storage.step))
             raise
         if student_drives:
             teacher.over(storage.observations, storage.privileged_actions)
@@ -135,12 +135,12 @@ class Collector:
             # The runner logs the spread of the model's newest actions.
             distribution.update(storage.actions[-1])
         alg.end_rollout(phase, dones[-1])
-        self._count_episodes(storage.num_transitions_per_env)
+        self._logger.keep_rollout(*self._outcomes(storage.num_transitions_per_env))
         extras: dict[str, Any] = {"log": {}}
         alg.log_metrics(extras)
         self._logger.keep_metrics(extras)
 
-    def _count_episodes(self, steps: int) -> None:
-        """Tell the logger of the rollout's first steps."""
+    def _outcomes(self, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return rewards and dones (T, N) of the rollout's first steps."""
         storage = self._alg.storage
-        self._logger.process_rollout(storage.rewards[:steps, :, 0], storage.dones[:steps, :, 0])
+        return storage.rewards[:steps, :, 0], storage.dones[:steps, :, 0]

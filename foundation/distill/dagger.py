@@ -20,6 +20,7 @@ from foundation.distill.finite import gradient_norm
 from foundation.distill.guard import FiniteGuard
 from foundation.distill.learning_rate import LearningRate
 from foundation.distill.leftover import LeftoverSteps
+from foundation.distill.look import look
 from foundation.distill.losses import elementwise, weights_per_action
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.options import OPTION_NAMES, DaggerOptions, reject_unknown
@@ -105,14 +106,14 @@ class DaggerDistillation(ResumableDistillation):
         self.buffer_size = 0
         self.aggregation: Aggregation | None = None
         self._leftover: LeftoverSteps | None = None
-        self.guard = FiniteGuard(self)
         if own.use_dagger:
             if "fused" in self.optimizer.defaults:
                 # The same step in one kernel instead of a dozen.
                 parameters = self.student.parameters()
                 self.optimizer = type(self.optimizer)(parameters, lr=self.learning_rate, fused=True)
             self.aggregation = Aggregation(own, self._raw_student, self._raw_teacher, storage, self._say)
-        else:
+        self.guard = FiniteGuard(self)
+        if not own.use_dagger:
             self._set_up_stock_update()
         # The logger reads them when an iteration ends, after the update has written them.
         names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
@@ -201,46 +202,66 @@ class DaggerDistillation(ResumableDistillation):
     def update(self) -> dict[str, float]:
         """Train the student and return the mean loss as ``behavior``, and each of several teachers' loss."""
         self._set_learning_rate()
-        self.last_teacher_fraction = (self._phases == TEACHER_PHASE).float().mean().item()
+        self.last_teacher_fraction = self._teacher_fraction()
         self._metrics["Distillation/teacher_fraction"].fill_(self.last_teacher_fraction)
         self.guard.check_rollout(self._phases)
         if self.aggregation is None:
-            # rsl_rl forgets what a recurrent teacher remembers.
-            hidden = self.teacher.get_hidden_state()
-            losses = super().update()
-            self.teacher.reset(hidden_state=hidden)
-            if self._leftover is not None:
-                self.optimizer.zero_grad()
-                self._leftover.loss(self.loss_fn).backward()
-                self._step()
-            return losses
+            return self._update_on_newest_rollout()
         left_out = self.aggregation.aggregate(self._phases, finite_only=self.guard.met_non_finite)
         if left_out:
             announce(f"[DAgger] {left_out} rows with NaN or infinity are left out")
-        self.buffer_size = self.aggregation.buffer.num_transitions()
+        losses = self._train_on_history(self.aggregation)
+        if not losses and len(self.aggregation.buffer) == 0:
+            reason = f"episode_filter={self.options.episode_filter} has let no transition through yet"
+            announce("[DAgger] No gradient step: " + ("every row is left out" if left_out else reason))
+        history, upcoming = self.aggregation.buffer, self.aggregation.upcoming()
+        loss = torch.stack(losses).mean() if losses else math.nan
+        numbers = {"loss": loss, "size": history.transitions_yet(), **self.guard.numbers(), **upcoming}
+        known = look(numbers)
+        self.guard.settle(known)
+        history.foresee({name: known[name] for name in upcoming})
+        self.buffer_size = int(known["size"])
         self._metrics["Distillation/buffer_size"].fill_(self.buffer_size)
         self._metrics["Distillation/buffer_capacity"].fill_(self.buffer_capacity)
-        # Neither a compiled student nor lower precision can do without autograd.
-        plain = self.student is self._raw_student and not getattr(self, "use_mixed_precision", False)
-        backprop = self.aggregation.backprop() if plain else None
-        transitions = self.aggregation.mini_batch_rows() * self.aggregation.layout.transitions_per_row
-        with threads_for(transitions, self.device):
-            steps = [
-                self._gradient_step(self.aggregation, batch, backprop) for batch in self.aggregation.mini_batches()
-            ]
         self.num_updates += 1
         self.storage.clear()
+        return {"behavior": known["loss"]} | self.aggregation.loss_per_teacher()
+
+    def _teacher_fraction(self) -> float:
+        alone = self.driver.drives_alone(self.iteration)
+        if alone is not None:
+            return float(alone == TEACHER_PHASE)
+        return (self._phases == TEACHER_PHASE).float().mean().item()
+
+    def _update_on_newest_rollout(self) -> dict[str, float]:
+        """Make rsl_rl's own update."""
+        # It forgets what a recurrent teacher remembers.
+        hidden = self.teacher.get_hidden_state()
+        losses = super().update()
+        self.teacher.reset(hidden_state=hidden)
+        if self._leftover is not None:
+            self.optimizer.zero_grad()
+            self._leftover.loss(self.loss_fn).backward()
+            self._step()
+        return losses
+
+    def _train_on_history(self, aggregation: Aggregation) -> list[torch.Tensor]:
+        """Make one iteration's gradient steps and return the losses of those that count."""
+        # Neither a compiled student nor lower precision can do without autograd.
+        plain = self.student is self._raw_student and not getattr(self, "use_mixed_precision", False)
+        backprop = aggregation.backprop() if plain else None
+        transitions = aggregation.mini_batch_rows() * aggregation.layout.transitions_per_row
+        with threads_for(transitions, self.device):
+            steps = [
+                self._gradient_step(aggregation, batch, backprop)
+                for batch in aggregation.mini_batches(with_slots=self.guard.defers)
+            ]
         losses = [loss for loss in steps if loss is not None]
         if len(losses) < len(steps):
             announce(
                 f"[DAgger] {len(steps) - len(losses)} mini-batches with a loss of NaN or infinity are left out"
             )
-        if not losses:
-            if not steps:
-                reason = f"episode_filter={self.options.episode_filter} has let no transition through yet"
-                announce("[DAgger] No gradient step: " + ("every row is left out" if left_out else reason))
-            return {"behavior": math.nan}
-        return {"behavior": torch.stack(losses).mean().item()} | self.aggregation.loss_per_teacher()
+        return losses
 
     def relabel(self, teacher_checkpoint: str | Path) -> None:
         """Take another teacher, and let it label the whole history anew.

@@ -25,6 +25,10 @@ class Eviction(Protocol):
         """Take note of rows that were written into free slots, from slot ``first`` on."""
         ...
 
+    def upcoming(self, count: int, size: int) -> list[slice]:
+        """Return the slots that ``count`` rows will go into, in a full history; none if nobody knows yet."""
+        ...
+
     def replace(self, phases: torch.Tensor, size: int) -> list[tuple[Index, Index]]:
         """Choose slots in a full history of ``size`` rows.
 
@@ -59,14 +63,21 @@ class Fifo:
     def fill(self, first: int, phases: torch.Tensor) -> None:
         """Rows fill the ring in order; nothing to note."""
 
+    def upcoming(self, count: int, size: int) -> list[slice]:
+        """Return the oldest rows' slots: one part of the ring, or two."""
+        first = min(count, size - self.oldest)
+        parts = [slice(self.oldest, self.oldest + first), slice(0, count - first)]
+        return [part for part in parts if part.start < part.stop]
+
     def replace(self, phases: torch.Tensor, size: int) -> list[tuple[Index, Index]]:
         """Choose the oldest rows' slots."""
-        count, start = len(phases), self.oldest
-        first = min(count, size - start)
-        self.oldest = (start + count) % size
-        pairs: list[tuple[Index, Index]] = [(slice(0, first), slice(start, start + first))]
-        if first < count:
-            pairs.append((slice(first, count), slice(0, count - first)))
+        pairs: list[tuple[Index, Index]] = []
+        first = 0
+        for slots in self.upcoming(len(phases), size):
+            stop = first + slots.stop - slots.start
+            pairs.append((slice(first, stop), slots))
+            first = stop
+        self.oldest = (self.oldest + first) % size
         return pairs
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,6 +106,10 @@ class Reservoir:
     def fill(self, first: int, phases: torch.Tensor) -> None:
         """Count the rows."""
         self.seen += len(phases)
+
+    def upcoming(self, count: int, size: int) -> list[slice]:
+        """Return none: chance will choose."""
+        return []
 
     def replace(self, phases: torch.Tensor, size: int) -> list[tuple[Index, Index]]:
         """Keep the i-th row ever seen with probability size / i, in a slot drawn uniformly."""
@@ -139,6 +154,10 @@ class Balanced:
         """Remember each row's slot under its phase."""
         for phase, queue in self._queues.items():
             queue.push((phases == phase).nonzero()[:, 0] + first)
+
+    def upcoming(self, count: int, size: int) -> list[slice]:
+        """Return none: the rows' phases will choose."""
+        return []
 
     def replace(self, phases: torch.Tensor, size: int) -> list[tuple[Index, Index]]:
         """Choose the oldest rows' slots, of one phase after the other."""

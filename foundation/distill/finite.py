@@ -73,6 +73,12 @@ def all_finite(fields: Mapping[str, torch.Tensor]) -> bool:
     return all(bool(torch.isfinite(values).all()) for values in numbers)
 
 
+def finite_yet(fields: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return whether there is neither NaN nor infinity, bool, without looking at the device."""
+    bounds = [bound for values in fields.values() if values.is_floating_point() for bound in torch.aminmax(values)]
+    return torch.isfinite(torch.stack(bounds)).all()
+
+
 def gradient_norm(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
     """Return the norm of all gradients that the parameters hold, which is not finite if one of them is not."""
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

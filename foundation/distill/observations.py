@@ -1,4 +1,4 @@
-"""Which observation groups a model reads, and images that stay bytes until a model reads them."""
+"""Which observation groups a model reads, how it normalises them, and images that stay bytes until it does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from rsl_rl.models import MLPModel
+from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
 
 
@@ -35,3 +36,12 @@ def prepare_for_images(model: MLPModel, obs: TensorDict) -> None:
         return (read, *args[1:])
 
     model.register_forward_pre_hook(to_unit_range)
+
+
+def count_on_host(model: torch.nn.Module) -> None:
+    """Let rsl_rl's normalisers count their samples on the host: they wait for a GPU to add to a count there."""
+    if torch.distributed.is_initialized():
+        return  # they add up the counts of all processes, between GPUs
+    for module in model.modules():
+        if isinstance(module, EmpiricalNormalization):
+            module.count = module.count.cpu()  # pyright: ignore

@@ -63,6 +63,7 @@ class HookedLogger(Logger):
         """Shows the iterations."""
         self._warned = False
         self._counted_from: int | None = None
+        self._rollout: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def init_logging_writer(self) -> None:
         """Start the logging service; see rsl_rl."""
@@ -76,6 +77,7 @@ class HookedLogger(Logger):
 
     def log(self, it: int, start_it: int, total_it: int, *args: Any, **kwargs: Any) -> None:
         """Log an iteration; see rsl_rl."""
+        self._count_rollout()
         if self._counted_from is None:
             self._counted_from = start_it
         with contextlib.redirect_stdout(io.StringIO()) as captured:
@@ -105,6 +107,18 @@ class HookedLogger(Logger):
         if self.writer is not None and metrics is not None:
             self.ep_extras.append(metrics)
 
+    def keep_rollout(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
+        """Take a whole rollout, (T, N) each, which stays as it is until the iteration is logged.
+
+        Its episodes are counted only then: which ended, a GPU tells no sooner than it has caught up.
+        """
+        self._rollout = rewards, dones
+
+    def _count_rollout(self) -> None:
+        if self._rollout is not None:
+            rollout, self._rollout = self._rollout, None
+            self.process_rollout(*rollout)
+
     def process_rollout(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
         """Do for the steps of a whole rollout, (T, N) each, what ``process_env_step`` does for one."""
         if self.writer is None:
@@ -126,6 +140,7 @@ class HookedLogger(Logger):
 
     def counters_state(self) -> dict[str, Any]:
         """Return the counts of steps and seconds, and the last episodes."""
+        self._count_rollout()
         return {
             "counted_from": self._counted_from,
             "tot_timesteps": self.tot_timesteps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,13 @@ class Sampler:
     def added(self, slots: Index) -> None:
         """Take note of new rows in some slots."""
 
+    def upcoming(self, slots: Sequence[slice]) -> dict[str, torch.Tensor]:
+        """Return numbers on a GPU, by name, that new rows in these slots will need; none on the CPU."""
+        return {}
+
+    def foresee(self, numbers: Mapping[str, float]) -> None:
+        """Take note of the values of what :meth:`upcoming` returned."""
+
     def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
         """Yield the slots of ``count`` mini-batches out of ``size`` rows."""
         for _ in range(count):
@@ -75,6 +82,9 @@ class Passes(Sampler):
             self._waits = torch.zeros(max_rows, dtype=torch.bool, device=device)
         self._num_waiting = 0
         self._new: list[Index] = []
+        # Slots from here on were never written to. Of slots that were, a GPU alone knows how many do not wait.
+        self._never_used = 0
+        self._num_joining: dict[str, int] = {}
 
     @classmethod
     def note_bytes(cls) -> int:
@@ -91,19 +101,49 @@ class Passes(Sampler):
             self._add(slots)
         self._new = []
 
+    def upcoming(self, slots: Sequence[slice]) -> dict[str, torch.Tensor]:
+        """Return how many of the rows in each part of the ring will join, where only a GPU knows."""
+        if self.device.type == "cpu" or self._new:
+            return {}
+        return {_name(part): (~self._waits[part]).sum() for part in slots}
+
+    def foresee(self, numbers: Mapping[str, float]) -> None:
+        """Take note of how many will join."""
+        self._num_joining = {name: int(number) for name, number in numbers.items()}
+
+    def _joining(self, slots: Index) -> torch.Tensor:
+        """Return those of new rows' slots that do not wait yet."""
+        if not isinstance(slots, slice):
+            return slots[~self._waits[slots]]
+        numbers = torch.arange(slots.start, slots.stop, device=self.device)
+        if slots.start >= self._never_used:
+            return numbers
+        waits, count = self._waits[slots], self._num_joining.pop(_name(slots), None)
+        if count is None:
+            return numbers[~waits]
+        return numbers[waits.to(torch.uint8).argsort(stable=True)[:count]]
+
     def _add(self, slots: Index) -> None:
-        if isinstance(slots, slice):
-            slots = torch.arange(slots.start, slots.stop, device=self.device)
-        joining = slots[~self._waits[slots]]
+        joining = self._joining(slots)
         before, after = self._num_waiting, self._num_waiting + len(joining)
+        if self.device.type == "cpu":
+            self._scatter(joining, before, after)
+        else:
+            # All that wait in a new order: a GPU does so faster than the host would learn how many change places.
+            waiting = torch.cat([self._pool[:before], joining.int()])
+            self._pool[:after] = waiting[torch.randperm(after, device=self.device)]
+        self._waits[slots] = True
+        self._num_waiting = after
+        self._never_used = max(self._never_used, slots.stop if isinstance(slots, slice) else 0)
+
+    def _scatter(self, joining: torch.Tensor, before: int, after: int) -> None:
+        """Put slots into random places of the pool."""
         places = distinct_integers(after, len(joining), self.device).long()
         # Whatever was in those places moves to what is left of the pool's new end.
         free = torch.ones(len(joining), dtype=torch.bool, device=self.device)
         free.index_fill_(0, places.masked_select(places >= before) - before, False)
         self._pool[before:after].masked_scatter_(free, self._pool[places.masked_select(places < before)])
         self._pool.index_copy_(0, places, joining.int())
-        self._waits[slots] = True
-        self._num_waiting = after
 
     def draw(self, size: int, mini_batch_size: int, count: int) -> Iterator[torch.Tensor]:
         """Continue the pass under way and begin new ones as needed."""
@@ -137,12 +177,16 @@ class Passes(Sampler):
 
     def load_state_dict(self, state: dict[str, Any], size: int, unroll: int) -> None:
         """Restore the slots that wait."""
-        self._new = []
+        self._new, self._num_joining, self._never_used = [], {}, size
         waiting = (state["waiting"].to(self.device).long() - unroll) % max(size, 1)
         self._num_waiting = len(waiting)
         self._pool[: len(waiting)] = waiting.int()
         self._waits.zero_()
         self._waits[waiting] = True
+
+
+def _name(slots: slice) -> str:
+    return f"joining {slots.start}:{slots.stop}"
 
 
 def distinct_integers(below: int, count: int, device: torch.device) -> torch.Tensor:

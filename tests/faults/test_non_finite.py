@@ -19,6 +19,10 @@ MIXED = {"teacher_schedule": "constant", "teacher_fraction": 0.5}
 BAD_ENVS, BAD_STEP, BAD_ITERATION = [1, 4], 7, 3
 
 
+WHEN = pytest.mark.parametrize("defers", [False, True], ids=["told at once", "told when the update ends"])
+"""The latter is what a run on a GPU does."""
+
+
 class Failing(NoisyEnv):
     """What two environments see or earn is spoilt in one step of the fourth iteration."""
 
@@ -57,11 +61,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("where", ["observations", "rewards"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("options", [{}, MIXED], ids=["one drives", "both drive"])
+@WHEN
 def test_the_environments_are_named_the_weights_untouched_and_the_dump_repeats_the_step(
-    tmp_path, where, value, options
+    tmp_path, where, value, options, defers
 ):
     with quiet():
         runner = build(tmp_path / "run", env=Failing(value, where), **options)
+        runner.alg.guard.defers = defers
         runner.learn(BAD_ITERATION)
         before = weights(runner)
         with pytest.raises(NonFiniteError) as caught:
@@ -88,9 +94,11 @@ def test_the_environments_are_named_the_weights_untouched_and_the_dump_repeats_t
     assert torch.equal(seen.nan_to_num(5.0), expected.nan_to_num(5.0))
 
 
-def test_a_teacher_that_gives_nan_is_named(tmp_path):
+@WHEN
+def test_a_teacher_that_gives_nan_is_named(tmp_path, defers):
     with quiet():
         runner = build(tmp_path / "run")
+        runner.alg.guard.defers = defers
         with torch.no_grad():
             runner.alg.teacher.mlp[0].weight[0, 0] = math.nan
         before = weights(runner)
@@ -115,6 +123,37 @@ def test_a_loss_that_overflows_leaves_the_weights_as_they_were(tmp_path, use_dag
     assert same({name: before[name] for name in trained}, after)
     dump = load_checkpoint(tmp_path / "run" / "not_finite_0.pt")
     assert same({name: dump["student_state_dict"][name] for name in trained}, before)
+
+
+def overflow_in_the_third_step(folder, defers, optimizer):
+    """Return the error of an update whose third mini-batch is spoilt, and the runner with its weights."""
+    runner = build(folder, use_two_stage_training=False, optimizer=optimizer)
+    assert bool(runner.alg.optimizer.defaults["fused"])
+    runner.alg.guard.defers = defers
+    gradient_step, steps = runner.alg._gradient_step, []
+
+    def spoiling(aggregation, batch, backprop):
+        steps.append(batch)
+        if len(steps) == 3:
+            batch["teacher_actions"] = torch.full_like(batch["teacher_actions"], 1e25)
+        return gradient_step(aggregation, batch, backprop)
+
+    runner.alg._gradient_step = spoiling
+    with quiet(), pytest.raises(NonFiniteError, match="in the loss or its gradient, iteration 0") as caught:
+        runner.learn(1)
+    return caught.value, weights(runner)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_loss_told_of_when_the_update_ends_leaves_what_one_told_of_at_once_does(tmp_path, optimizer):
+    at_once, expected = overflow_in_the_third_step(tmp_path / "one" / "run", False, optimizer)
+    later, got = overflow_in_the_third_step(tmp_path / "other" / "run", True, optimizer)
+    assert same(got, expected)
+    # The rows as the history has them: spoilt was a copy.
+    for name, values in at_once.dump["batch"].items():
+        if name != "teacher_actions":
+            assert torch.equal(later.dump["batch"][name], values), name
+    assert same(later.dump["student_state_dict"], at_once.dump["student_state_dict"])
 
 
 @pytest.mark.parametrize("student", [{}, {**RNN, "rnn_type": "gru"}], ids=["mlp", "gru"])
