@@ -37,6 +37,7 @@ def stock_rollout(runner) -> None:
 
 def our_rollout(runner, collector: Collector) -> None:
     collector.collect(runner.env.get_observations())
+    runner.logger.count_rollout()
     runner.logger.ep_extras.clear()
 
 

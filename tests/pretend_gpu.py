@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -70,22 +73,74 @@ class OnGpu(torch.Tensor):
         raise AssertionError(f"{func} was called outside PretendGpu")
 
 
+class Graph:
+    """Stands for ``torch.cuda.CUDAGraph``: repeats operations on the memory that they were recorded with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Callable[[], Any], Any]] = []
+        self.before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.made: set[int] = set()
+
+    def record(self, run: Callable[[], Any], written: list[torch.Tensor]) -> Any:
+        """Run an operation, of which :meth:`undo` leaves no trace in what was there before the recording."""
+        for tensor in written:
+            memory = tensor.untyped_storage().data_ptr()
+            if memory not in self.made and memory not in self.before:
+                whole = tensor.new_empty(0).set_(tensor.untyped_storage())  # pyright: ignore
+                self.before[memory] = whole, whole.clone()
+        result = run()
+        for value in tree_flatten(result)[0]:
+            if isinstance(value, torch.Tensor):
+                self.made.add(value.untyped_storage().data_ptr())
+        self.calls.append((run, result))
+        return result
+
+    def undo(self) -> None:
+        """Recording launches nothing."""
+        for whole, before in self.before.values():
+            whole.copy_(before)
+
+    def replay(self) -> None:
+        for run, results in self.calls:
+            for old, new in zip(tree_flatten(results)[0], tree_flatten(run())[0], strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
 class PretendGpu(TorchDispatchMode):
     """While it lasts, :data:`GPU` is there; ``waits`` counts by operation how often the host waited for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
+        self._graph: Graph | None = None
+
+    @contextlib.contextmanager
+    def _recording(self, graph: Graph) -> Iterator[None]:
+        random = torch.get_rng_state()
+        waits, self._graph = self.waits.total(), graph
+        try:
+            yield
+        finally:
+            self._graph = None
+        if self.waits.total() > waits:
+            raise RuntimeError(f"the host waited in a recording: {dict(self.waits)}")
+        graph.undo()
+        torch.set_rng_state(random)
 
     def __enter__(self) -> PretendGpu:
         # Tensors of a class of their own cannot be made in inference mode; without gradients is as good.
-        self._inference_mode = torch.inference_mode
-        torch.inference_mode = lambda mode=True: torch.no_grad() if mode else contextlib.nullcontext()  # pyright: ignore
+        self._patches = pytest.MonkeyPatch()
+        self._patches.setattr(
+            torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else contextlib.nullcontext()
+        )
+        self._patches.setattr(torch.cuda, "CUDAGraph", Graph)
+        self._patches.setattr(torch.cuda, "graph", self._recording)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        torch.inference_mode = self._inference_mode
+        self._patches.undo()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -116,7 +171,8 @@ class PretendGpu(TorchDispatchMode):
         args, kwargs = tree_unflatten([leaf.host if isinstance(leaf, OnGpu) else leaf for leaf in leaves], spec)
         if wanted is not None:
             kwargs["device"] = torch.device("cpu")
-        result = ONLY_ON_GPU.get(packet, func)(*args, **kwargs)
+        run = partial(ONLY_ON_GPU.get(packet, func), *args, **kwargs)
+        result = run() if self._graph is None else self._graph.record(run, _written(func, args, kwargs))
         if to_host:
             return result
         same = {id(leaf.host): leaf for leaf in on_gpu}
@@ -134,3 +190,11 @@ class PretendGpu(TorchDispatchMode):
     @staticmethod
     def _is_wait(index: torch.Tensor) -> bool:
         return index.dtype in (torch.bool, torch.uint8) or not isinstance(index, OnGpu)
+
+
+def _written(func: Any, args: tuple, kwargs: dict) -> list[torch.Tensor]:
+    """Return the arguments that an operation writes to."""
+    given = [*zip(func._schema.arguments, args, strict=False)]
+    given += [(argument, kwargs.get(argument.name)) for argument in func._schema.arguments[len(args) :]]
+    values = [value for argument, value in given if argument.alias_info and argument.alias_info.is_write]
+    return [value for value in tree_flatten(values)[0] if isinstance(value, torch.Tensor)]

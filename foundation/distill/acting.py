@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,19 @@ class FrozenMlp:
             # A layer of another class, a parametrized one for example, may compute something else.
             and all(type(m) is nn.Linear for m in model.mlp.modules() if isinstance(m, nn.Linear))
         )
+
+    def take_over(self, model: MLPModel) -> None:
+        """Take over the weights of a model of the same architecture, in the memory that the last ones are in."""
+        for own, new in zip(self._tensors(), type(self)(model)._tensors(), strict=True):
+            own.copy_(new)
+
+    def _tensors(self) -> Iterator[torch.Tensor]:
+        yield from self._norm or ()
+        if self._std is not None:
+            yield self._std
+        for layer in self._layers:
+            if isinstance(layer, _Affine):
+                yield from (layer.weight, layer.bias)
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean actions for observations (..., D), shape (..., A)."""

@@ -206,6 +206,8 @@ class RslRlDistillationRunnerCfg(_RunnerCfg):
     """The policy to imitate; must match the teacher's checkpoint."""
     algorithm: RslRlDistillationAlgorithmCfg = field(default_factory=RslRlDistillationAlgorithmCfg)
     """Distillation."""
+    cuda_graph: bool = False
+    """Whether a rollout's steps are recorded as a CUDA graph, which the host launches as one."""
 
     def __post_init__(self) -> None:
         """Let the learning rate fall over the whole run, where nothing else is said."""

@@ -12,6 +12,7 @@ from foundation.distill.acting import FrozenMlp, freeze
 from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.finite import all_finite, state_of, step_error
 from foundation.distill.observations import tensors_of
+from foundation.distill.rollout_graph import RolloutGraph, Steps, check_recordable
 from foundation.distill.run_logger import HookedLogger
 from foundation.distill.schedule import STUDENT_PHASE
 
@@ -24,7 +25,13 @@ class Collector:
     """
 
     def __init__(
-        self, env: VecEnv, alg: DaggerDistillation, logger: HookedLogger, device: str, check_for_nan: bool
+        self,
+        env: VecEnv,
+        alg: DaggerDistillation,
+        logger: HookedLogger,
+        device: str,
+        check_for_nan: bool,
+        cuda_graph: bool = False,
     ) -> None:
         """Keep what takes part in a rollout.
 
@@ -35,10 +42,17 @@ class Collector:
             device: Device of the algorithm.
             check_for_nan: Whether NaN and infinity from the environment are looked for in every step, where the
                 algorithm does not look for them in the whole rollout.
+            cuda_graph: Whether steps are recorded as a CUDA graph.
+
+        Raises:
+            ValueError: If they cannot be recorded.
         """
         self._env, self._alg, self._logger = env, alg, logger
         self._device = device
         self._check_steps = check_for_nan and alg.aggregation is None
+        self._recorded: dict[int, _Rollout] | None = {} if cuda_graph else None
+        if cuda_graph:
+            check_recordable(env, alg)
 
     def collect(self, obs: TensorDict) -> TensorDict:
         """Run the environment for one rollout from observations (N, ...), and return the last ones.
@@ -74,46 +88,27 @@ class Collector:
         return obs
 
     def _collect_deferred(self, obs: TensorDict) -> TensorDict:
-        alg, env, storage = self._alg, self._env, self._alg.storage
+        alg = self._alg
         alg.begin_rollout()
         phase = alg.driver.drives_alone(alg.iteration)
         assert phase is not None
-        assert alg.aggregation is not None
-        student_drives = phase == STUDENT_PHASE
-        teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
-        student = freeze(alg._raw_student)
-        asked_in_steps = student_drives or student is None or alg._raw_student.is_recurrent
-        try:
-            for step in range(storage.num_transitions_per_env):
-                for name, values in storage.observations.items():
-                    values[step].copy_(obs[name])
-                if asked_in_steps:
-                    alg.aggregation.layout.before_step(step)
-                    storage.actions[step].copy_(self._student_actions(student, obs))
-                if student_drives:
-                    actions = storage.actions[step]
-                else:
-                    actions = storage.privileged_actions[step].copy_(teacher(obs))
-                obs, rewards, dones, extras = env.step(actions.to(env.device))
-                obs = obs.to(self._device)
-                storage.rewards[step].copy_(rewards.view(-1, 1))
-                storage.dones[step].copy_(dones.view(-1, 1))
-                storage.step += 1
-                if asked_in_steps:
-                    (student or alg.student).reset(dones.to(self._device).view(-1))
-                self._logger.keep_metrics(extras)
-        except BaseException:
-            # The environment has gone on, and what is saved now has to fit it.
-            self._logger.process_rollout(*self._outcomes(storage.step))
-            raise
-        if student_drives:
-            teacher.over(storage.observations, storage.privileged_actions)
-        elif not asked_in_steps:
-            assert student is not None
-            student.over(storage.observations, storage.actions)
-            storage.actions.copy_(student.with_noise(storage.actions))
-        self._finish(phase, student)
+        obs = self._rollout_of(phase).run(obs)
+        alg.end_rollout(phase, alg.storage.dones[-1, :, 0])
+        self._logger.keep_rollout(alg.storage.rewards[..., 0], alg.storage.dones[..., 0])
+        extras: dict[str, Any] = {"log": {}}
+        alg.log_metrics(extras)
+        self._logger.keep_metrics(extras)
         return obs
+
+    def _rollout_of(self, phase: int) -> _Rollout:
+        """Return the rollout that the policy of this phase drives alone, with both policies as they are now."""
+        if self._recorded is None:
+            return _Rollout(self._env, self._alg, self._logger, self._device, phase)
+        if phase not in self._recorded:
+            self._recorded[phase] = _Rollout(self._env, self._alg, self._logger, self._device, phase)
+            self._recorded[phase].record()
+        self._recorded[phase].take_over_weights()
+        return self._recorded[phase]
 
     def _check_step(self, obs: TensorDict, rewards: torch.Tensor) -> None:
         fields = {f"observations/{name}": values for name, values in tensors_of(obs).items()} | {
@@ -122,25 +117,80 @@ class Collector:
         if not all_finite(fields):
             raise step_error(fields, self._alg.storage.step)
 
-    def _student_actions(self, student: FrozenMlp | None, obs: TensorDict) -> torch.Tensor:
-        if student is not None:
-            return student.sample(obs)
-        return self._alg.student(obs, stochastic_output=True)
 
-    def _finish(self, phase: int, student: FrozenMlp | None) -> None:
-        alg, storage = self._alg, self._alg.storage
-        dones = storage.dones[..., 0]
-        distribution = alg._raw_student.distribution
-        if student is not None and distribution is not None:
+class _Rollout:
+    """A rollout that one policy drives alone."""
+
+    def __init__(
+        self, env: VecEnv, alg: DaggerDistillation, logger: HookedLogger, device: str, phase: int
+    ) -> None:
+        self._env, self._alg, self._logger, self._device = env, alg, logger, device
+        self._student_drives = phase == STUDENT_PHASE
+        self._teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
+        self._student = freeze(alg._raw_student)
+        self._asks_student = self._student_drives or self._student is None or alg._raw_student.is_recurrent
+        self._steps: Steps = self._run_steps
+
+    def record(self) -> None:
+        """Let the steps be recorded as a CUDA graph."""
+        self._steps = RolloutGraph(self._run_steps)
+
+    def take_over_weights(self) -> None:
+        """Let both policies be as they are now, where they were before."""
+        self._teacher.take_over(self._alg._raw_teacher)  # pyright: ignore
+        assert self._student is not None
+        self._student.take_over(self._alg._raw_student)
+
+    def run(self, obs: TensorDict) -> TensorDict:
+        """Fill the storage from observations (N, ...), and return the last ones."""
+        storage = self._alg.storage
+        try:
+            obs, told = self._steps(obs)
+        except BaseException:
+            # The environment has gone on, and what is saved now has to fit it.
+            step = storage.step
+            self._logger.process_rollout(storage.rewards[:step, :, 0], storage.dones[:step, :, 0])
+            raise
+        storage.step = storage.num_transitions_per_env
+        for extras in told:
+            self._logger.keep_metrics(extras)
+        if self._student_drives:
+            self._teacher.over(storage.observations, storage.privileged_actions)
+        elif not self._asks_student:
+            assert self._student is not None
+            self._student.over(storage.observations, storage.actions)
+            storage.actions.copy_(self._student.with_noise(storage.actions))
+        distribution = self._alg._raw_student.distribution
+        if self._student is not None and distribution is not None:
             # The runner logs the spread of the model's newest actions.
             distribution.update(storage.actions[-1])
-        alg.end_rollout(phase, dones[-1])
-        self._logger.keep_rollout(*self._outcomes(storage.num_transitions_per_env))
-        extras: dict[str, Any] = {"log": {}}
-        alg.log_metrics(extras)
-        self._logger.keep_metrics(extras)
+        return obs
 
-    def _outcomes(self, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return rewards and dones (T, N) of the rollout's first steps."""
-        storage = self._alg.storage
-        return storage.rewards[:steps, :, 0], storage.dones[:steps, :, 0]
+    def _run_steps(self, obs: TensorDict) -> tuple[TensorDict, list[dict[str, Any]]]:
+        alg, env, storage = self._alg, self._env, self._alg.storage
+        assert alg.aggregation is not None
+        told = []
+        for step in range(storage.num_transitions_per_env):
+            for name, values in storage.observations.items():
+                values[step].copy_(obs[name])
+            if self._asks_student:
+                alg.aggregation.layout.before_step(step)
+                storage.actions[step].copy_(self._student_actions(obs))
+            if self._student_drives:
+                actions = storage.actions[step]
+            else:
+                actions = storage.privileged_actions[step].copy_(self._teacher(obs))
+            obs, rewards, dones, extras = env.step(actions.to(env.device))
+            obs = obs.to(self._device)
+            storage.rewards[step].copy_(rewards.view(-1, 1))
+            storage.dones[step].copy_(dones.view(-1, 1))
+            storage.step += 1
+            if self._asks_student:
+                (self._student or alg.student).reset(dones.to(self._device).view(-1))
+            told.append(extras)
+        return obs, told
+
+    def _student_actions(self, obs: TensorDict) -> torch.Tensor:
+        if self._student is not None:
+            return self._student.sample(obs)
+        return self._alg.student(obs, stochastic_output=True)

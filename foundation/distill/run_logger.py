@@ -77,7 +77,7 @@ class HookedLogger(Logger):
 
     def log(self, it: int, start_it: int, total_it: int, *args: Any, **kwargs: Any) -> None:
         """Log an iteration; see rsl_rl."""
-        self._count_rollout()
+        self.count_rollout()
         if self._counted_from is None:
             self._counted_from = start_it
         with contextlib.redirect_stdout(io.StringIO()) as captured:
@@ -114,7 +114,8 @@ class HookedLogger(Logger):
         """
         self._rollout = rewards, dones
 
-    def _count_rollout(self) -> None:
+    def count_rollout(self) -> None:
+        """Count the episodes of the rollout that was taken last."""
         if self._rollout is not None:
             rollout, self._rollout = self._rollout, None
             self.process_rollout(*rollout)
@@ -140,7 +141,7 @@ class HookedLogger(Logger):
 
     def counters_state(self) -> dict[str, Any]:
         """Return the counts of steps and seconds, and the last episodes."""
-        self._count_rollout()
+        self.count_rollout()
         return {
             "counted_from": self._counted_from,
             "tot_timesteps": self.tot_timesteps,

@@ -29,6 +29,7 @@ from foundation.distill.dagger import DaggerDistillation
 from foundation.distill.finite import gradient_norm, loss_error
 from foundation.distill.long_run import LongRunMixin
 from foundation.distill.observations import prepare_for_images
+from foundation.distill.rollout_graph import check_recordable
 from foundation.distill.run_logger import HookedLogger
 from foundation.distill.schedule import TEACHER_PHASE
 
@@ -185,7 +186,14 @@ class _CollectorLoop(DistillationRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
         self.logger.init_logging_writer()
-        collector = Collector(self.env, self.alg, self.logger, self.device, self.cfg.get("check_for_nan", True))  # pyright: ignore
+        collector = Collector(
+            self.env,
+            self.alg,  # pyright: ignore
+            self.logger,
+            self.device,
+            self.cfg.get("check_for_nan", True),
+            self.cfg.get("cuda_graph", False),
+        )
         first = self.current_learning_iteration
         for it in range(first, first + num_learning_iterations):
             start = time.time()
@@ -213,7 +221,12 @@ class _CollectorLoop(DistillationRunner):
 
 
 class DaggerRunner(LongRunMixin, _CollectorLoop):
-    """rsl_rl's ``DistillationRunner`` that shows phase and history, and keeps them across a resume."""
+    """rsl_rl's ``DistillationRunner`` that shows phase and history, and keeps them across a resume.
+
+    The configuration may hold, besides rsl_rl's, ``cuda_graph`` of
+    :class:`~foundation.distill.RslRlDistillationRunnerCfg`. That needs an environment with a true attribute
+    ``capturable``: its ``step`` only queues work on the GPU, and keeps its state in the same memory.
+    """
 
     alg: DaggerDistillation  # pyright: ignore
 
@@ -225,14 +238,16 @@ class DaggerRunner(LongRunMixin, _CollectorLoop):
         """Construct as rsl_rl does.
 
         Raises:
-            ValueError: If an episode filter would have to hold back more than fits, or nobody looks for the NaN
-                that is to be skipped.
+            ValueError: If an episode filter would have to hold back more than fits, nobody looks for the NaN that
+                is to be skipped, or rollouts cannot be recorded as ``cuda_graph`` wants.
         """
         super().__init__(env, train_cfg, log_dir, device)
         options = self.alg.options
         self.alg.guard.checks_rollouts = self.cfg.get("check_for_nan", True)
         if options.on_nan == "skip" and not self.alg.guard.checks_rollouts:
             raise ValueError("on_nan=skip has no effect with check_for_nan=False; set it to True")
+        if self.cfg.get("cuda_graph", False):
+            check_recordable(env, self.alg)
         most = env.num_envs * self._longest_episode
         if options.episode_filter is not None and options.max_buffer_size < most:
             raise ValueError(

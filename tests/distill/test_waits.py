@@ -9,6 +9,7 @@ from tensordict import TensorDict
 from foundation.distill import DaggerRunner
 from foundation.distill.buffer import SLOT, AggregatedBuffer
 from foundation.distill.collector import Collector
+from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog
 from tests.distill.toy import RNN, TimedEnv, runner_cfg
 from tests.pretend_gpu import GPU, PretendGpu
 
@@ -29,6 +30,7 @@ class DeviceEnv(TimedEnv):
 
     num_actions = 2
     max_episode_length = 12
+    capturable = True
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(num_envs=6, seed=0)
@@ -42,24 +44,30 @@ class DeviceEnv(TimedEnv):
         return TensorDict(obs, batch_size=[self.num_envs], device=self.device)
 
     def step(self, actions):
-        self.place = self.place + 0.1 * actions
+        self.place.add_(0.1 * actions)
         self.episode_length_buf += 1
         done = self.episode_length_buf >= self.max_episode_length
         self.episode_length_buf.masked_fill_(done, 0)
         reward = -self.place.norm(dim=-1)
-        self.place = torch.where(done[:, None], torch.randn(self.num_envs, 2, device=self.device), self.place)
+        fresh = torch.randn(self.num_envs, 2, device=self.device)
+        self.place.copy_(torch.where(done[:, None], fresh, self.place))
         return self.get_observations(), reward, done.long(), {"time_outs": done}
 
 
 class Iterations:
     """A run's iterations as the runner makes them, on some device."""
 
-    def __init__(self, device: torch.device, **cfg) -> None:
+    def __init__(
+        self, device: torch.device, env: type[DeviceEnv] = DeviceEnv, cuda_graph: bool = False, **cfg
+    ) -> None:
         torch.manual_seed(0)
-        self.runner = DaggerRunner(DeviceEnv(device), runner_cfg(**(OPTIONS | cfg)), None, str(device))
+        cfg = runner_cfg(**(OPTIONS | cfg)) | {"cuda_graph": cuda_graph}
+        self.runner = DaggerRunner(env(device), cfg, None, str(device))
         self.runner.alg.teacher_loaded = True
         self._obs = self.runner.env.get_observations()
-        self._collector = Collector(self.runner.env, self.runner.alg, self.runner.logger, str(device), True)
+        self._collector = Collector(
+            self.runner.env, self.runner.alg, self.runner.logger, str(device), True, cuda_graph
+        )
 
     def collect(self) -> None:
         self._obs = self._collector.collect(self._obs)
@@ -143,3 +151,65 @@ def test_a_pass_on_the_gpu_is_one_over_the_set_of_rows_not_visited_yet(foreseen)
                 if not not_visited:
                     not_visited = set(range(len(buffer)))
             assert buffer.sampler._num_waiting == len(not_visited)
+
+
+class ReplacingEnv(DeviceEnv):
+    """The same environment, whose state does not stay where it is."""
+
+    def step(self, actions):
+        self.place = self.place.clone()
+        return super().step(actions)
+
+
+def weights_and_losses(**options) -> tuple[list[float], list[torch.Tensor]]:
+    with PretendGpu():
+        run = Iterations(GPU, sampling="uniform", **options)
+        losses = [(run.collect(), run.update())[1] for _ in range(ITERATIONS)]
+        return losses, [value.cpu() for value in run.runner.alg.student.state_dict().values()]
+
+
+def test_a_rollout_repeated_as_a_graph_is_the_one_that_its_steps_would_give():
+    losses, weights = weights_and_losses()
+    assert losses[0] != losses[-1]
+    repeated_losses, repeated_weights = weights_and_losses(cuda_graph=True)
+    assert repeated_losses == losses
+    assert all(torch.equal(a, b) for a, b in zip(weights, repeated_weights, strict=True))
+
+
+def test_an_environment_that_moves_its_state_would_be_noticed():
+    losses, _ = weights_and_losses(env=ReplacingEnv)
+    repeated, _ = weights_and_losses(env=ReplacingEnv, cuda_graph=True)
+    assert repeated != losses
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"student": GRU}, "no plain MLPModel"),
+        ({"teacher_schedule": "linear"}, "teacher_schedule is linear, not two_stage"),
+        ({"disagreement_threshold": 0.5}, "disagreement_threshold is set"),
+        ({"use_dagger": False}, "use_dagger is off"),
+    ],
+)
+def test_a_graph_that_cannot_be_is_refused(options, reason):
+    with PretendGpu(), pytest.raises(ValueError, match=f"cuda_graph=True cannot take effect.*{reason}"):
+        Iterations(GPU, cuda_graph=True, **options)
+
+
+def test_a_graph_without_a_gpu_or_of_an_environment_that_does_not_say_it_can_be_is_refused():
+    class Silent(DeviceEnv):
+        capturable = False
+
+    with pytest.raises(ValueError, match=r"the device is cpu; Silent\.capturable is missing or false"):
+        Iterations(torch.device("cpu"), env=Silent, cuda_graph=True)
+
+
+def test_metrics_of_a_repeated_step_are_worked_out_anew():
+    finished, done = torch.zeros(3, 6), torch.tensor([0, 1, 0])
+    finished[1, 0] = 5.0
+    log = DeferredEpisodeLog(finished, done)
+    assert log["Episode/return"].tolist() == [5.0]
+    finished[1, 0] = 7.0
+    assert log["Episode/return"].tolist() == [5.0]
+    log.renew()
+    assert log["Episode/return"].tolist() == [7.0]

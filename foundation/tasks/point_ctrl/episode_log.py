@@ -35,15 +35,18 @@ class DeferredEpisodeLog(Mapping):
             finished: Metrics of each environment's last finished episode, shape (N, 6).
             done: Where an episode ended in this step, int64, shape (N,).
         """
-        self._parts: tuple[torch.Tensor, torch.Tensor] | None = (finished, done)
-        self._metrics: dict[str, torch.Tensor] = {}
+        self._parts = finished, done
+        self._metrics: dict[str, torch.Tensor] | None = None
+
+    def renew(self) -> None:
+        """Forget what was read: a CUDA graph that was recorded with this has been launched again."""
+        self._metrics = None
 
     def _read(self) -> dict[str, torch.Tensor]:
-        if self._parts is not None:
+        if self._metrics is None:
             finished, done = self._parts
             ended = finished[done > 0].cpu().numpy()
             self._metrics = episode_metrics(ended) if len(ended) else {}
-            self._parts = None
         return self._metrics
 
     def __getitem__(self, name: str) -> torch.Tensor:

@@ -67,6 +67,11 @@ class PointCtrlEnv(VecEnv):
         self.reset()
 
     @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can be made of steps: on a GPU, where nobody watches each of them."""
+        return self.device.type == "cuda" and self.on_step is None
+
+    @property
     def episode_length_buf(self) -> torch.Tensor:
         """Steps since each episode's beginning, int64, shape (N,)."""
         return self._task["length"]
