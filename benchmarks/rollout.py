@@ -41,15 +41,16 @@ def our_rollout(runner, collector: Collector) -> None:
     runner.logger.ep_extras.clear()
 
 
-def pair(student: str, num_envs: int, device: str, log_dir: str) -> tuple:
+def pair(student: str, num_envs: int, device: str, log_dir: str, cuda_graph: bool = False) -> tuple:
     runners = []
     for side in ("stock", "ours"):
-        runner = make_runner(side, STUDENTS[student], num_envs, log_dir=log_dir, device=device)
+        overrides = [*STUDENTS[student], f"agent.cuda_graph={cuda_graph and side == 'ours'}"]
+        runner = make_runner(side, overrides, num_envs, log_dir=log_dir, device=device)
         runner.logger.init_logging_writer()
         runner.alg.train_mode()
         runners.append(runner)
     stock, ours = runners
-    return stock, ours, Collector(ours.env, ours.alg, ours.logger, device, True)
+    return stock, ours, Collector(ours.env, ours.alg, ours.logger, device, True, cuda_graph)
 
 
 def check(stock, ours, collector: Collector) -> None:

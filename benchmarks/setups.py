@@ -41,8 +41,13 @@ def make_runner(
     log_dir: str | None = None,
     device: str = "cpu",
 ) -> DistillationRunner:
-    """Return a runner, ``stock`` or ``ours``, with the packaged teacher, weights and environment of the seed."""
+    """Return a runner, ``stock`` or ``ours``, with the packaged teacher, weights and environment of the seed.
+
+    Its history has room for a rollout at least.
+    """
     _, agent_cfg = compose(load_task("distillation"), [*STUDENT_DRIVES, *overrides])
+    least = num_envs * agent_cfg.num_steps_per_env
+    agent_cfg.algorithm.max_buffer_size = max(agent_cfg.algorithm.max_buffer_size, least)
     cfg = agent_cfg.to_dict()
     if side == "stock":
         own = {field.name for field in fields(DaggerOptions)} - set(_OF_BOTH)

@@ -208,7 +208,7 @@ def on_cpu() -> None:
 
 
 def on_cuda(device: str) -> None:
-    """Print rates of the whole step, of physics alone and of physics in a CUDA graph, and of memory."""
+    """Measure the whole step and physics alone, launched and as CUDA graphs, and against a copy of memory."""
     source = torch.empty(2**28, device=device)
     target = torch.empty_like(source)
     calls = 200
@@ -219,25 +219,34 @@ def on_cuda(device: str) -> None:
 
     copied = 2 * source.nbytes / timed(lambda: target.copy_(source), 10)
     print(f"copy bandwidth {copied / 1e9:.0f} GB/s, position error after 1 s {our_error(device=device):.1e} m")
+    targets = []
     for num_envs in (4096, 65_536, 1_048_576):
-        full, physics, replay = (timed(step) for step in cuda_steps(num_envs, device))
+        seconds = {name: timed(step) for name, step in cuda_steps(num_envs, device).items()}
+        rates = ", ".join(f"{name} {num_envs / value / 1e6:.0f} M/s" for name, value in seconds.items())
         # Read and written: 17 of state, 4 of the copied command; read: command, force, vehicle, 32 of its table.
-        rate = num_envs * 4 * (2 * (17 + 4) + 4 + 3 + 1 + 32) / replay
-        print(
-            f"N = {num_envs}: step {num_envs / full / 1e6:.1f} M/s, physics {num_envs / physics / 1e6:.1f} M/s, "
-            f"in a graph {num_envs / replay / 1e6:.1f} M/s, {rate / 1e9:.0f} GB/s ({rate / copied:.0%} of a copy)"
+        rate = num_envs * 4 * (2 * (17 + 4) + 4 + 3 + 1 + 32) / seconds["physics in a graph"]
+        text = f"{rates}; {rate / 1e9:.0f} of {copied / 1e9:.0f} GB/s"
+        targets.append(
+            Target(f"8 simulator, share of memory bandwidth, N = {num_envs}", ">= 0.5", rate / copied, text)
         )
+    record("simulator on a GPU", targets)
 
 
-def cuda_steps(num_envs: int, device: str) -> tuple[Callable[[], object], ...]:
-    """Return a full step, a step of physics alone, and the latter captured in a graph."""
+def cuda_steps(num_envs: int, device: str) -> dict[str, Callable[[], object]]:
+    """Return a full step and a step of physics alone, and both captured in graphs."""
     env = make(num_envs, device)
     action = torch.full((num_envs, 4), ACTION, device=device)
-    env.sim.step(action)  # compiles
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        env.sim.step(action)
-    return lambda: env.step(action), lambda: env.sim.step(action), graph.replay
+    steps: dict[str, Callable[[], object]] = {
+        "full step": lambda: env.step(action),
+        "physics": lambda: env.sim.step(action),
+    }
+    for name, step in list(steps.items()):
+        step()  # compiles
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        steps[f"{name} in a graph"] = graph.replay
+    return steps
 
 
 def main() -> int:

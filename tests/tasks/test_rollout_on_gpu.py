@@ -1,45 +1,86 @@
-"""A rollout whose steps only queue work on the GPU."""
+"""Iterations that only queue work on the GPU, and rollouts repeated as a CUDA graph."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from foundation.distill import dagger
 from foundation.distill.collector import Collector
+from foundation.distill.look import look
 from foundation.distill.runner import DaggerRunner
 from foundation.rsl_rl.cli import packaged_teacher
 from foundation.tasks import create_env, load_task
 from foundation.tasks.config import compose
 
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+DEVICE = "cuda:0"
 GRU = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=32"]
+# Two rollouts of 256 environments fill the history.
+FULL_SOON = ["agent.num_steps_per_env=50", "agent.algorithm.max_buffer_size=25600"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+class Iterations:
+    """A run's iterations as the runner makes them."""
+
+    def __init__(self, overrides: list[str]) -> None:
+        torch.manual_seed(0)
+        env_cfg, agent_cfg = compose(
+            load_task("distillation"), [*FULL_SOON, *overrides], flags={"env.num_envs": 256}
+        )
+        cfg = agent_cfg.to_dict()
+        cfg["algorithm"]["teacher_checkpoint"] = str(packaged_teacher())
+        self.runner = DaggerRunner(create_env("distillation", env_cfg, DEVICE, 0), cfg, None, DEVICE)
+        env, alg, logger = self.runner.env, self.runner.alg, self.runner.logger
+        self._collector = Collector(env, alg, logger, DEVICE, True, cfg["cuda_graph"])
+        self._obs = env.get_observations()
+
+    def one(self) -> float:
+        self._obs = self._collector.collect(self._obs)
+        return self.runner.alg.update()["behavior"]
+
+
 @pytest.mark.parametrize("student", [[], GRU], ids=["feed-forward", "GRU"])
-@pytest.mark.parametrize("phase1_iterations", [0, 1])
-def test_no_step_of_a_rollout_waits_for_the_gpu(student, phase1_iterations, monkeypatch):
-    overrides = [*student, f"agent.algorithm.phase1_iterations={phase1_iterations}"]
-    env_cfg, agent_cfg = compose(load_task("distillation"), overrides, flags={"env.num_envs": 256})
-    cfg = agent_cfg.to_dict()
-    cfg["algorithm"]["teacher_checkpoint"] = str(packaged_teacher())
-    runner = DaggerRunner(create_env("distillation", env_cfg, "cuda:0", 0), cfg, None, "cuda:0")
-    collector = Collector(runner.env, runner.alg, runner.logger, "cuda:0", True)
-    collector.collect(runner.env.get_observations())  # allocates and compiles
-    runner.alg.storage.clear()
-    finish = collector._finish
+@pytest.mark.parametrize("phase1_iterations", [0, 10])
+def test_an_iteration_waits_for_the_gpu_only_when_it_ends(student, phase1_iterations, monkeypatch):
+    run = Iterations([*student, f"agent.algorithm.phase1_iterations={phase1_iterations}"])
+    for _ in range(4):  # allocates and compiles, and fills the history
+        run.one()
+    looks = []
 
-    def checked_until_here(*args):
+    def look_when_it_ends(numbers):
         torch.cuda.set_sync_debug_mode("default")
-        finish(*args)
+        looks.append(numbers)
+        return look(numbers)
 
-    monkeypatch.setattr(collector, "_finish", checked_until_here)
-    obs = runner.env.get_observations()
+    monkeypatch.setattr(dagger, "look", look_when_it_ends)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        collector.collect(obs)
+        run.one()
+        assert len(looks) == 1
         torch.cuda.set_sync_debug_mode("error")
-        total = obs["student"].sum()
         with pytest.raises(RuntimeError):  # the check would have noticed
-            total.item()
+            run.runner.alg.storage.rewards.sum().item()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("phase1_iterations", [0, 10])
+def test_rollouts_repeated_as_a_graph_are_those_that_their_steps_give(phase1_iterations):
+    driven = f"agent.algorithm.phase1_iterations={phase1_iterations}"
+    stepwise, repeated = Iterations([driven]), Iterations([driven, "agent.cuda_graph=true"])
+    rollouts = {}
+    for name, run in (("stepwise", stepwise), ("repeated", repeated)):
+        torch.manual_seed(1)
+        torch.cuda.manual_seed(1)
+        for _ in range(3):
+            run._obs = run._collector.collect(run._obs)
+            storage = run.runner.alg.storage
+            rollouts.setdefault(name, []).append(
+                {field: getattr(storage, field).clone() for field in ("actions", "rewards", "dones")}
+            )
+            storage.clear()
+    for one, other in zip(rollouts["stepwise"], rollouts["repeated"], strict=True):
+        for field, values in one.items():
+            torch.testing.assert_close(other[field], values, rtol=0, atol=1e-5, msg=field)
