@@ -136,6 +136,8 @@ class PretendGpu(TorchDispatchMode):
         )
         self._patches.setattr(torch.cuda, "CUDAGraph", Graph)
         self._patches.setattr(torch.cuda, "graph", self._recording)
+        for name in ("device", "stream", "current_stream"):
+            self._patches.setattr(torch.cuda, name, lambda *_: contextlib.nullcontext())
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:

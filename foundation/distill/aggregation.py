@@ -148,15 +148,15 @@ class Aggregation:
             return {}  # nobody knows how many there will be
         return self.buffer.upcoming(self.layout.rows_per_env * self._num_envs)
 
-    def mini_batches(self, with_slots: bool = False) -> Iterator[TensorDict]:
-        """Yield the mini-batches of one iteration, with their slots if wanted; none while nothing is stored."""
+    def mini_batches(self) -> Iterator[TensorDict]:
+        """Yield the mini-batches of one iteration; none while nothing is stored."""
         options, size = self.options, self.mini_batch_rows()
         if len(self.buffer) == 0:
             return iter(())
         count = options.num_learning_epochs * self.buffer.num_mini_batches(size)
         if options.max_updates_per_iteration is not None:
             count = min(count, options.max_updates_per_iteration)
-        return self.buffer.mini_batches(size, count, with_slots)
+        return self.buffer.mini_batches(size, count)
 
     def mini_batch_rows(self) -> int:
         """Return the number of rows in a mini-batch."""

@@ -80,6 +80,8 @@ class AggregatedBuffer:
         self._initial_capacity = initial_capacity
         self._say = say
         self._kinds = {"sampling": sampling, "eviction": eviction}
+        self.newest_slots = torch.empty(0, dtype=torch.int64)
+        """Slots of the newest mini-batch, (B,), where the sampler keeps its notes."""
         self.capacity = 0
         self._size = 0
         with torch.inference_mode(False):
@@ -161,14 +163,8 @@ class AggregatedBuffer:
         """Take note of the values of what :meth:`upcoming` returned."""
         self.sampler.foresee(numbers)
 
-    def mini_batches(self, mini_batch_size: int, count: int, with_slots: bool = False) -> Iterator[TensorDict]:
-        """Yield ``count`` mini-batches of rows.
-
-        Args:
-            mini_batch_size: Number of rows.
-            count: Number of mini-batches.
-            with_slots: Whether their slots are wanted as field :data:`SLOT`; they are also there where losses are
-                recorded.
+    def mini_batches(self, mini_batch_size: int, count: int) -> Iterator[TensorDict]:
+        """Yield ``count`` mini-batches of rows, with their slots as field :data:`SLOT` where losses are recorded.
 
         Raises:
             ValueError: If nothing is stored.
@@ -176,8 +172,9 @@ class AggregatedBuffer:
         if self._size == 0:
             raise ValueError("mini-batches were asked of an empty history")
         for slots in self.sampler.draw(self._size, mini_batch_size, count):
+            self.newest_slots = slots
             batch = self[slots]
-            if with_slots or self.sampler.reads_losses:
+            if self.sampler.reads_losses:
                 batch[SLOT] = slots.to(self.device)
             yield batch
 

@@ -50,7 +50,8 @@ class Collector:
         self._env, self._alg, self._logger = env, alg, logger
         self._device = device
         self._check_steps = check_for_nan and alg.aggregation is None
-        self._recorded: dict[int, _Rollout] | None = {} if cuda_graph else None
+        self._cuda_graph = cuda_graph
+        self._recorded: _Rollout | None = None
         if cuda_graph:
             check_recordable(env, alg)
 
@@ -102,13 +103,13 @@ class Collector:
 
     def _rollout_of(self, phase: int) -> _Rollout:
         """Return the rollout that the policy of this phase drives alone, with both policies as they are now."""
-        if self._recorded is None:
-            return _Rollout(self._env, self._alg, self._logger, self._device, phase)
-        if phase not in self._recorded:
-            self._recorded[phase] = _Rollout(self._env, self._alg, self._logger, self._device, phase)
-            self._recorded[phase].record()
-        self._recorded[phase].take_over_weights()
-        return self._recorded[phase]
+        if self._recorded is not None and self._recorded.phase == phase:
+            self._recorded.take_over_weights()
+            return self._recorded
+        rollout = _Rollout(self._env, self._alg, self._logger, self._device, phase, self._cuda_graph)
+        if self._cuda_graph:
+            self._recorded = rollout
+        return rollout
 
     def _check_step(self, obs: TensorDict, rewards: torch.Tensor) -> None:
         fields = {f"observations/{name}": values for name, values in tensors_of(obs).items()} | {
@@ -122,18 +123,21 @@ class _Rollout:
     """A rollout that one policy drives alone."""
 
     def __init__(
-        self, env: VecEnv, alg: DaggerDistillation, logger: HookedLogger, device: str, phase: int
+        self,
+        env: VecEnv,
+        alg: DaggerDistillation,
+        logger: HookedLogger,
+        device: str,
+        phase: int,
+        cuda_graph: bool,
     ) -> None:
+        self.phase = phase
         self._env, self._alg, self._logger, self._device = env, alg, logger, device
         self._student_drives = phase == STUDENT_PHASE
         self._teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
         self._student = freeze(alg._raw_student)
         self._asks_student = self._student_drives or self._student is None or alg._raw_student.is_recurrent
-        self._steps: Steps = self._run_steps
-
-    def record(self) -> None:
-        """Let the steps be recorded as a CUDA graph."""
-        self._steps = RolloutGraph(self._run_steps)
+        self._steps: Steps = RolloutGraph(self._run_steps, alg.storage) if cuda_graph else self._run_steps
 
     def take_over_weights(self) -> None:
         """Let both policies be as they are now, where they were before."""

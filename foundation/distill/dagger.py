@@ -252,10 +252,7 @@ class DaggerDistillation(ResumableDistillation):
         backprop = aggregation.backprop() if plain else None
         transitions = aggregation.mini_batch_rows() * aggregation.layout.transitions_per_row
         with threads_for(transitions, self.device):
-            steps = [
-                self._gradient_step(aggregation, batch, backprop)
-                for batch in aggregation.mini_batches(with_slots=self.guard.defers)
-            ]
+            steps = [self._gradient_step(aggregation, batch, backprop) for batch in aggregation.mini_batches()]
         losses = [loss for loss in steps if loss is not None]
         if len(losses) < len(steps):
             announce(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tensordict import TensorDict
 
-from foundation.distill.buffer import SLOT
 from foundation.distill.display import announce
 from foundation.distill.finite import (
     NonFiniteError,
@@ -50,6 +49,7 @@ class FiniteGuard:
         self._drawn: list[torch.Tensor] = []
         self._student_before: dict[str, torch.Tensor] = {}
         self._phases: torch.Tensor | None = None
+        self._is_settled = True
         self.checks_rollouts = True
         """Whether to look at rollouts."""
         self.env_state: Any = None
@@ -60,7 +60,9 @@ class FiniteGuard:
     def _can_defer(self) -> bool:
         options, optimizer = self._alg.options, self._alg.optimizer
         # Rows can be left out only by knowing which; and only a fused optimiser leaves a step out by itself.
-        return options.use_dagger and options.on_nan == "raise" and bool(optimizer.defaults.get("fused"))
+        fused = bool(optimizer.defaults.get("fused"))
+        # Processes that wait for each other's gradients have to stop at the same step.
+        return options.use_dagger and options.on_nan == "raise" and fused and not self._alg.is_multi_gpu
 
     def check_rollout(self, phases: torch.Tensor) -> None:
         """Look at the rollout in the storage, of which ``phases`` (T, N) says who drove.
@@ -85,6 +87,9 @@ class FiniteGuard:
             forget_non_finite(model.get_hidden_state())
 
     def _begin_update(self, phases: torch.Tensor) -> None:
+        if self.is_spoilt():
+            raise ValueError("the history holds NaN or infinity of an earlier error; go on from a checkpoint")
+        self._is_settled = False
         self._phases, self._drawn = phases, []
         self._steps_made.zero_()
         self._all_well.fill_(1.0)
@@ -100,10 +105,10 @@ class FiniteGuard:
             NonFiniteError: If they may not, and ``on_nan`` is ``raise``.
         """
         if self.defers:
-            assert batch is not None
+            assert self._alg.aggregation is not None
             self._all_well.mul_(torch.isfinite(norm))
             self._steps_made.add_(self._all_well)
-            self._drawn.append(batch[SLOT])
+            self._drawn.append(self._alg.aggregation.buffer.newest_slots)
             # What torch's fused optimisers know from mixed precision: a step is left out where this is not zero.
             self._alg.optimizer.found_inf = 1.0 - self._all_well  # pyright: ignore
             return True
@@ -112,6 +117,10 @@ class FiniteGuard:
         if self._alg.options.on_nan == "raise":
             raise self._loss_error(batch)
         return False
+
+    def is_spoilt(self) -> bool:
+        """Return whether an update that has not ended met NaN or infinity, which the history then holds."""
+        return not self._is_settled and not bool(self._all_well)
 
     def numbers(self) -> dict[str, torch.Tensor]:
         """Return what :meth:`settle` has to be told when an update ends."""
@@ -123,7 +132,10 @@ class FiniteGuard:
         Raises:
             NonFiniteError: If there was NaN or infinity; the weights are as before it.
         """
-        if not self.defers or numbers["all_well"]:
+        if not self.defers:
+            return
+        if numbers["all_well"]:
+            self._is_settled = True
             return
         alg = self._alg
         assert self._phases is not None

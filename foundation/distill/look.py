@@ -13,6 +13,11 @@ def look(numbers: Mapping[str, torch.Tensor | float]) -> dict[str, float]:
     An iteration on a GPU does so once, when everything of it is on its way.
     """
     far = {name: n for name, n in numbers.items() if isinstance(n, torch.Tensor) and n.device.type != "cpu"}
-    seen = torch.stack([n.detach().double().reshape(()) for n in far.values()]).cpu().tolist() if far else []
+    seen = torch.stack([_precise(n.detach()).reshape(()) for n in far.values()]).cpu().tolist() if far else []
     near = {name: float(n) for name, n in numbers.items() if name not in far}
     return near | dict(zip(far, seen, strict=True))
+
+
+def _precise(number: torch.Tensor) -> torch.Tensor:
+    # Apple's GPUs know no double precision.
+    return number.float() if number.device.type == "mps" else number.double()

@@ -63,6 +63,11 @@ class ResumableDistillation(Distillation):
                 f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
                 f"list of {count}"
             )
+        if "optimizer_state_dict" in loaded_dict:
+            loaded_dict = {
+                **loaded_dict,
+                "optimizer_state_dict": self._as_here(loaded_dict["optimizer_state_dict"]),
+            }
         models = {"student": self._raw_student, "teacher": self._raw_teacher}
         check_models(models, loaded_dict, load_cfg, strict, "the checkpoint's")
         try:
@@ -73,6 +78,13 @@ class ResumableDistillation(Distillation):
         if load_iteration:
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
         return load_iteration
+
+    def _as_here(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return an optimiser's state that makes its steps by the operations that this optimiser was made with."""
+        own = {
+            name: self.optimizer.defaults[name] for name in ("fused", "foreach") if name in self.optimizer.defaults
+        }
+        return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
 
     def training_state(self, with_rows: bool = True) -> dict[str, Any]:
         """Return what the next iteration reads besides :meth:`save`: history, hidden states, who drives.

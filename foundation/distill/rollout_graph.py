@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
+from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.acting import FrozenMlp
@@ -23,13 +24,14 @@ class RolloutGraph:
     state have to stay where they are, and what is returned is that of the newest repetition.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, storage: RolloutStorage) -> None:
         """Begin with nothing recorded.
 
         Args:
             steps: The steps, which only queue work on the GPU.
+            storage: What they fill, on that GPU.
         """
-        self._steps = steps
+        self._steps, self._storage = steps, storage
         self._graph: torch.cuda.CUDAGraph | None = None
         self._is_warm = False
 
@@ -47,7 +49,9 @@ class RolloutGraph:
             self._record(obs)
         assert self._graph is not None
         self._first.copy_(obs)
-        self._graph.replay()
+        with torch.cuda.device(self._storage.device):
+            self._graph.replay()
+        self._storage.step = self._storage.num_transitions_per_env
         for extras in self._extras:
             log = extras.get("log")
             if hasattr(log, "renew"):
@@ -58,12 +62,20 @@ class RolloutGraph:
         self._first = obs.clone()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # The stream inside is left for the one before also where recording fails.
+            with (
+                torch.cuda.device(self._storage.device),
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph),
+            ):
                 self._last, self._extras = self._steps(self._first)
         except RuntimeError as error:
             raise ValueError(
                 f"the rollout cannot be recorded as a CUDA graph; set cuda_graph=False: {error}"
             ) from error
+        finally:
+            # Nothing of it has been run.
+            self._storage.step = 0
         self._graph = graph
 
 
@@ -80,6 +92,7 @@ def check_recordable(env: VecEnv, alg: DaggerDistillation) -> None:
         "the student or the teacher is no plain MLPModel": not (
             FrozenMlp.supports(alg._raw_student) and FrozenMlp.supports(alg._raw_teacher)
         ),
+        "torch_compile_mode is set": alg.teacher is not alg._raw_teacher,
         f"teacher_schedule is {alg.schedule.kind}, not two_stage": alg.schedule.kind != "two_stage",
         "disagreement_threshold is set": options.disagreement_threshold is not None,
         "loss_type, latent_matching, episode_filter or several teachers need every step": (

@@ -26,6 +26,7 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.collector import Collector
 from foundation.distill.dagger import DaggerDistillation
+from foundation.distill.display import announce
 from foundation.distill.finite import gradient_norm, loss_error
 from foundation.distill.long_run import LongRunMixin
 from foundation.distill.observations import prepare_for_images
@@ -200,6 +201,7 @@ class _CollectorLoop(DistillationRunner):
             obs = collector.collect(obs)
             collected = time.time()
             losses = self.alg.update()
+            self.logger.count_rollout()
             learned = time.time()
             self.current_learning_iteration = it
             self.logger.log(
@@ -306,6 +308,9 @@ class DaggerRunner(LongRunMixin, _CollectorLoop):
         return self._student_iterations > mixed
 
     def _save_interrupted(self) -> None:
+        if self.alg.guard.is_spoilt():
+            announce("[Checkpoint] nothing is saved: NaN or infinity had been met before the interruption")
+            return
         # rsl_rl's own update counts its iteration at its beginning.
         self.alg.num_updates = self.last_completed_iteration + 1
         super()._save_interrupted()

@@ -99,7 +99,8 @@ class Passes(Sampler):
         """Let new rows wait, too."""
         for slots in self._new:
             self._add(slots)
-        self._new = []
+        # What was foreseen holds until rows are drawn.
+        self._new, self._num_joining = [], {}
 
     def upcoming(self, slots: Sequence[slice]) -> dict[str, torch.Tensor]:
         """Return how many of the rows in each part of the ring will join, where only a GPU knows."""

@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner
-from foundation.distill.buffer import SLOT, AggregatedBuffer
+from foundation.distill.buffer import AggregatedBuffer
 from foundation.distill.collector import Collector
 from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog
 from tests.distill.toy import RNN, TimedEnv, runner_cfg
@@ -124,33 +124,50 @@ def test_a_run_on_the_gpu_computes_what_one_on_the_cpu_does(student):
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("foreseen", [True, False])
+@pytest.mark.parametrize("foreseen", ["in time", "never", "too early"])
 def test_a_pass_on_the_gpu_is_one_over_the_set_of_rows_not_visited_yet(foreseen):
     size, rollout, turns = 100, 30, 40
+    not_visited: set[int] = set()
 
     def rows() -> TensorDict:
         return TensorDict({"x": torch.zeros(rollout, 1, device=GPU)}, batch_size=[rollout], device=GPU)
 
+    def visit(count: int) -> None:
+        for _ in buffer.mini_batches(10, count):
+            slots = buffer.newest_slots.cpu().tolist()
+            assert len(set(slots)) == len(slots)
+            assert set(slots) <= not_visited
+            not_visited.difference_update(slots)
+            if not not_visited:
+                not_visited.update(range(len(buffer)))
+        assert buffer.sampler._num_waiting == len(not_visited)
+
     with PretendGpu() as gpu:
         buffer = AggregatedBuffer(rows(), size, GPU)
-        not_visited: set[int] = set()
         for turn in range(turns):
             numbers = {name: float(number) for name, number in buffer.upcoming(rollout).items()}
-            if foreseen:
+            if foreseen != "never":
                 buffer.foresee(numbers)
+            if foreseen == "too early" and turn:
+                visit(3)
             gpu.waits.clear()
             buffer.append(rows())
             not_visited |= {slot % size for slot in range(rollout * turn, rollout * (turn + 1))}
-            for batch in buffer.mini_batches(10, 3, with_slots=True):
-                assert gpu.waits == {} or not foreseen
-                slots = batch[SLOT].cpu().tolist()
-                gpu.waits.clear()
-                assert len(set(slots)) == len(slots)
-                assert set(slots) <= not_visited
-                not_visited -= set(slots)
-                if not not_visited:
-                    not_visited = set(range(len(buffer)))
-            assert buffer.sampler._num_waiting == len(not_visited)
+            buffer.sampler._join()
+            assert (gpu.waits == {}) == (foreseen == "in time" or turn < size // rollout)
+            visit(3)
+
+
+def test_an_optimiser_whose_saved_state_was_not_fused_goes_on_fused():
+    plain = DaggerRunner(DeviceEnv(torch.device("cpu")), runner_cfg(use_dagger=False, gradient_length=5), None)
+    plain.alg.teacher_loaded = True
+    plain.learn(1)
+    run = Iterations(torch.device("cpu"))
+    run.runner.alg.guard.defers = True
+    run.runner.alg.load(plain.alg.save(), None, True)
+    assert all(group["fused"] for group in run.runner.alg.optimizer.param_groups)
+    run.collect()
+    assert run.update() > 0.0
 
 
 class ReplacingEnv(DeviceEnv):

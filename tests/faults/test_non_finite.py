@@ -94,6 +94,22 @@ def test_the_environments_are_named_the_weights_untouched_and_the_dump_repeats_t
     assert torch.equal(seen.nan_to_num(5.0), expected.nan_to_num(5.0))
 
 
+def test_a_history_that_was_spoilt_before_anybody_knew_is_neither_saved_nor_trained_on(tmp_path, capsys):
+    runner = build(tmp_path / "run", env=Failing())
+    runner.alg.guard.defers = True
+    with quiet():
+        runner.learn(BAD_ITERATION)
+        files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        with pytest.raises(NonFiniteError):
+            runner.learn(5)
+    runner._save_interrupted()
+    assert "nothing is saved" in capsys.readouterr().out
+    kept = sorted(path for path in tmp_path.rglob("*") if path.is_file() and "not_finite" not in path.name)
+    assert [path for path in kept if "tfevents" not in path.name] == [p for p in files if "tfevents" not in p.name]
+    with pytest.raises(ValueError, match="go on from a checkpoint"):
+        runner.alg.update()
+
+
 @WHEN
 def test_a_teacher_that_gives_nan_is_named(tmp_path, defers):
     with quiet():
