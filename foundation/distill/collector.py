@@ -106,7 +106,7 @@ class Collector:
         if self._recorded is not None and self._recorded.phase == phase:
             self._recorded.take_over_weights()
             return self._recorded
-        rollout = _Rollout(self._env, self._alg, self._logger, self._device, phase, self._cuda_graph)
+        rollout = _Rollout(self, phase)
         if self._cuda_graph:
             self._recorded = rollout
         return rollout
@@ -122,22 +122,17 @@ class Collector:
 class _Rollout:
     """A rollout that one policy drives alone."""
 
-    def __init__(
-        self,
-        env: VecEnv,
-        alg: DaggerDistillation,
-        logger: HookedLogger,
-        device: str,
-        phase: int,
-        cuda_graph: bool,
-    ) -> None:
+    def __init__(self, collector: Collector, phase: int) -> None:
+        alg = collector._alg
         self.phase = phase
-        self._env, self._alg, self._logger, self._device = env, alg, logger, device
+        self._env, self._alg, self._logger = collector._env, alg, collector._logger
+        self._device = collector._device
         self._student_drives = phase == STUDENT_PHASE
         self._teacher = FrozenMlp(alg._raw_teacher)  # pyright: ignore
         self._student = freeze(alg._raw_student)
         self._asks_student = self._student_drives or self._student is None or alg._raw_student.is_recurrent
-        self._steps: Steps = RolloutGraph(self._run_steps, alg.storage) if cuda_graph else self._run_steps
+        recorded = collector._cuda_graph
+        self._steps: Steps = RolloutGraph(self._run_steps, alg.storage) if recorded else self._run_steps
 
     def take_over_weights(self) -> None:
         """Let both policies be as they are now, where they were before."""
@@ -155,7 +150,6 @@ class _Rollout:
             step = storage.step
             self._logger.process_rollout(storage.rewards[:step, :, 0], storage.dones[:step, :, 0])
             raise
-        storage.step = storage.num_transitions_per_env
         for extras in told:
             self._logger.keep_metrics(extras)
         if self._student_drives:
