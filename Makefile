@@ -9,7 +9,7 @@ DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60 \
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 
 .PRECIOUS: .venv-rsl-rl/%/.installed
-.PHONY: demo test test-slow test-faults test-rsl-rl check format bench teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl check format bench teacher install
 
 install: $(INSTALLED)
 
@@ -31,6 +31,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# Every number that training computes is the one that was kept; checksums of one kind of machine.
+golden: $(INSTALLED)
+	$(BIN)/python -m tests.golden.record
 
 # Faults injected by the hundred, and a hundred thousand cases of broken input.
 test-faults: $(INSTALLED)
