@@ -19,7 +19,7 @@ from report import in_turn, medians, record
 from setups import make_runner
 
 from foundation.distill.checkpoint import atomic_save
-from foundation.distill.runner import DaggerRunner
+from foundation.distill.runners.dagger import DaggerRunner
 
 SIZES = (20_000, 1_000_000)
 REPEATS = 15

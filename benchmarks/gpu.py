@@ -17,14 +17,14 @@ import time
 from unittest import mock
 
 import torch
+from foundation.distill.look import look
 from report import Target, record
 from rollout import check, our_rollout, pair
 from time_to_student import SHARE, teacher_return, time_to
 from update import FULL, PASS, filled, gradient_steps
 
 from foundation.distill import dagger
-from foundation.distill.collector import Collector
-from foundation.distill.look import look
+from foundation.distill.rollout.collector import Collector
 
 DEVICE = "cuda:0"
 

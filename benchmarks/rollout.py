@@ -16,7 +16,7 @@ from report import Target, in_turn, medians, record
 from rsl_rl.utils import check_nan
 from setups import STUDENTS, make_runner
 
-from foundation.distill.collector import Collector
+from foundation.distill.rollout.collector import Collector
 
 LIMITS = {100: 2.5, 4096: 1.5}
 

@@ -9,8 +9,8 @@ from dataclasses import fields
 import torch
 from rsl_rl.runners import DistillationRunner
 
-from foundation.distill.options import DaggerOptions
-from foundation.distill.runner import DaggerRunner
+from foundation.distill.algorithm.options import DaggerOptions
+from foundation.distill.runners.dagger import DaggerRunner
 from foundation.rsl_rl.cli import packaged_teacher
 from foundation.tasks import create_env, load_task
 from foundation.tasks.config import compose

@@ -7,20 +7,21 @@ Use it in any rsl_rl runner configuration::
 
 from __future__ import annotations
 
-from foundation.distill.buffer import AggregatedBuffer
-from foundation.distill.cfg import (
+from foundation.distill.algorithm.distillation import DaggerDistillation
+from foundation.distill.algorithm.mixing import TeacherSchedule
+from foundation.distill.algorithm.nan_report import NonFiniteError, replay
+from foundation.distill.algorithm.options import DaggerOptions
+from foundation.distill.history.aggregated_buffer import AggregatedBuffer
+from foundation.distill.runners.config import (
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
     RslRlModelCfg,
     RslRlOnPolicyRunnerCfg,
     RslRlPpoAlgorithmCfg,
 )
-from foundation.distill.dagger import DaggerDistillation
-from foundation.distill.finite import NonFiniteError, replay
-from foundation.distill.options import DaggerOptions
-from foundation.distill.runner import DaggerRunner, PpoRunner
-from foundation.distill.schedule import TeacherSchedule
-from foundation.distill.signals import TrainingStopped
+from foundation.distill.runners.dagger import DaggerRunner
+from foundation.distill.runners.ppo import PpoRunner
+from foundation.distill.runners.stop_request import TrainingStopped
 
 __all__ = [
     "AggregatedBuffer",

@@ -11,7 +11,6 @@ from rsl_rl.models import MLPModel
 from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 
-from foundation.distill.cfg import model_kwargs
 from foundation.distill.checkpoint import (
     STUDENT,
     TEACHER,
@@ -21,6 +20,7 @@ from foundation.distill.checkpoint import (
     load_weights,
 )
 from foundation.distill.observations import prepare_for_images
+from foundation.distill.runners.config import model_kwargs
 from foundation.tasks.config import load_params
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.distill.runner import DaggerRunner
+from foundation.distill.runners.dagger import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, table, text

@@ -209,7 +209,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _newest_in(runs: list[Path]) -> Path:
     """Return the newest intact checkpoint of the first run that has one."""
-    from foundation.distill.manifest import BEST_MODEL, newest_intact
+    from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
 
     for run in runs:
         path, passed_over = newest_intact(run)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.rsl_rl import cli
 
 if TYPE_CHECKING:
-    from foundation.distill.display import Display
+    from foundation.distill.runners.progress import Display
     from foundation.tasks import TaskSpec
 
 LONGEST_NAME = 100
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # First, so that --help waits for nothing.
     args, overrides = cli.parse(build_parser(), argv)
-    from foundation.distill.display import announce, quiet
+    from foundation.distill.console import RESULT, logger, quiet
 
     with quiet() if args.quiet else contextlib.nullcontext():
         with cli.errors_as_one_line():
@@ -103,13 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             with cli.errors_as_one_line():
                 runner.logger.display = stack.enter_context(_display(runner, where, run_dir))
             _run(args, runner, iterations)
-        announce(f"[Run] {_result(runner)}")
-        announce(f"[Run] finished: {run_dir}")
+        logger.log(RESULT, f"[Run] {_result(runner)}")
+        logger.log(RESULT, f"[Run] finished: {run_dir}")
 
 
 def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
-    from foundation.distill.display import announce
-    from foundation.distill.finite import NonFiniteError
+    from foundation.distill.algorithm.nan_report import NonFiniteError
 
     # A continued environment keeps its episodes; new ones start spread over an episode's length.
     fresh = runner.last_completed_iteration < 0
@@ -117,7 +116,7 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
         with contextlib.closing(runner.logger.display):
             runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt as stop:
-        announce(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
+        logger.warning(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
     except NonFiniteError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -128,7 +127,7 @@ def _display(
     runner: Any, where: tuple[str, int] | None, run_dir: Path
 ) -> contextlib.AbstractContextManager[Display]:
     """Return what shows the iterations, on the terminal and, where one is asked for, on a page."""
-    from foundation.distill.display import Blocks, ProgressLine
+    from foundation.distill.runners.progress import Blocks, ProgressLine
 
     display = ProgressLine() if sys.stdout.isatty() else Blocks()
     if where is None:

@@ -30,13 +30,13 @@ TASKS = {
         env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
         env_cfg=f"{_POINT_CTRL}.point_ctrl_env_cfg:teacher_env_cfg",
         agent_cfg=f"{_POINT_CTRL}.agents.rsl_rl_ppo_cfg:teacher_runner_cfg",
-        runner="foundation.distill.runner:PpoRunner",
+        runner="foundation.distill.runners.ppo:PpoRunner",
     ),
     "distillation": TaskSpec(
         env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
         env_cfg=f"{_POINT_CTRL}.point_ctrl_env_cfg:student_env_cfg",
         agent_cfg=f"{_POINT_CTRL}.agents.rsl_rl_ppo_cfg:student_runner_cfg",
-        runner="foundation.distill.runner:DaggerRunner",
+        runner="foundation.distill.runners.dagger:DaggerRunner",
     ),
 }
 """All tasks."""

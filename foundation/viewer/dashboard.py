@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foundation.distill.display import Display, Iteration, announce
+from foundation.distill.console import logger
+from foundation.distill.runners.progress import Display
+from foundation.distill.runners.report import IterationReport
 from foundation.viewer import palette
 from foundation.viewer.clips import Clip, ClipCamera
 from foundation.viewer.fleet import Fleet, look
@@ -52,9 +54,9 @@ def watched(
     """
     with serving(*where, title) as server:
         dashboard = Dashboard(server, env, title, trained)
-        announce(f"[Run] watch it: open {address(where[0], server.get_port())} in a browser")
+        logger.warning(f"[Run] watch it: open {address(where[0], server.get_port())} in a browser")
         if not is_private(where[0]):
-            announce("[Run] everyone who reaches this machine can watch")
+            logger.warning("[Run] everyone who reaches this machine can watch")
         with dashboard:
             yield Both(display, dashboard)
 
@@ -66,7 +68,7 @@ class Both:
         """Remember the places."""
         self._first, self._second = first, second
 
-    def show(self, iteration: Iteration) -> None:
+    def show(self, iteration: IterationReport) -> None:
         """Show one."""
         self._first.show(iteration)
         self._second.show(iteration)
@@ -103,7 +105,7 @@ class Dashboard:
         self._trained = self._role = trained
         self._scene = FleetScene(server, self._fleet, look(env.sim, self._count), self._role)
         self._scene.aim(None)
-        self._newest: Iteration | None = None
+        self._newest: IterationReport | None = None
         self._losses: tuple[list[float], list[float]] = ([], [])
         self._rewards: tuple[list[float], list[float]] = ([], [])
         self._lock = threading.Lock()
@@ -126,7 +128,7 @@ class Dashboard:
         # What is on its way has to arrive before the server goes.
         time.sleep(LAST_WORDS_SECONDS)
 
-    def show(self, iteration: Iteration) -> None:
+    def show(self, iteration: IterationReport) -> None:
         """Take an iteration's figures; called by the thread that trains."""
         with self._lock:
             self._newest = iteration
@@ -140,7 +142,9 @@ class Dashboard:
             self._draw_until_stopped()
         except Exception as error:  # a page that fails costs the page, not the run
             self._camera.close()
-            announce(f"[Run] the dashboard failed, training goes on without it: {type(error).__name__}: {error}")
+            logger.warning(
+                f"[Run] the dashboard failed, training goes on without it: {type(error).__name__}: {error}"
+            )
             self._text.content = "**The dashboard failed; the run goes on.**"
 
     def _draw_until_stopped(self) -> None:
@@ -185,7 +189,7 @@ class Dashboard:
             self._reward = self._reward or add_plot(gui, "mean return", "iteration", {"return": palette.DARK})
             self._reward.data = thinned(*rewards)
 
-    def _figures(self, newest: Iteration | None) -> str:
+    def _figures(self, newest: IterationReport | None) -> str:
         shown = f"{self._count} of {self._num_envs}" if self._count < self._num_envs else f"all {self._count}"
         fleet = f"{shown} vehicles, {CLIP_SECONDS:g} s of their flight at a time, in real time"
         if newest is None:

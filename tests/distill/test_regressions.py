@@ -10,10 +10,9 @@ from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer, DaggerRunner
 from foundation.distill.checkpoint import CheckpointError
-from tests.distill.test_dagger import fill_rollout, stock_runner, weights
-from tests.distill.test_eviction import rows
-from tests.distill.test_recurrent import aggregate, collect, make, student
-from tests.distill.toy import ToyEnv, runner_cfg, teacher_checkpoint
+from tests.support.rows import phase_rows
+from tests.support.runners import aggregate, collect, fill_rollout, make, stock_runner, student, weights
+from tests.support.toy import ToyEnv, runner_cfg, teacher_checkpoint
 
 
 @pytest.mark.parametrize("options", [{"gradient_length": 4}, {"gradient_length": 5, "burn_in": 3}])
@@ -46,10 +45,10 @@ def test_balanced_windows_with_burn_in_belong_to_the_phase_that_they_train():
 
 
 def test_balanced_takes_more_rows_than_its_own_phase_has_from_the_other():
-    buffer = AggregatedBuffer(rows(0, 1), 40, "cpu", eviction="balanced")
-    buffer.append(rows(0, 35, phase=1))
-    buffer.append(rows(35, 5, phase=2))
-    buffer.append(rows(40, 38, phase=2))
+    buffer = AggregatedBuffer(phase_rows(0, 1), 40, "cpu", eviction="balanced")
+    buffer.append(phase_rows(0, 35, phase=1))
+    buffer.append(phase_rows(35, 5, phase=2))
+    buffer.append(phase_rows(40, 38, phase=2))
     assert sorted(buffer[:]["id"].tolist()) == [33, 34, *range(40, 78)]
 
 
@@ -91,8 +90,8 @@ def test_a_trained_student_can_be_exported(options):
 
 
 def test_a_history_in_files_survives_loading_its_own_state(tmp_path):
-    buffer = AggregatedBuffer(rows(0, 1), 20, "cpu", folder=tmp_path)
-    buffer.append(rows(0, 9))
+    buffer = AggregatedBuffer(phase_rows(0, 1), 20, "cpu", folder=tmp_path)
+    buffer.append(phase_rows(0, 9))
     buffer.load_state_dict(buffer.state_dict())
     assert buffer[:]["id"].tolist() == list(range(9))
 
@@ -100,18 +99,18 @@ def test_a_history_in_files_survives_loading_its_own_state(tmp_path):
 @pytest.mark.parametrize("eviction", ["reservoir", "balanced"])
 def test_a_growing_history_may_go_on_in_the_same_size(eviction):
     buffer, copy = (
-        AggregatedBuffer(rows(0, 1), 50, "cpu", eviction=eviction, initial_capacity=10) for _ in range(2)
+        AggregatedBuffer(phase_rows(0, 1), 50, "cpu", eviction=eviction, initial_capacity=10) for _ in range(2)
     )
-    buffer.append(rows(0, 10))
+    buffer.append(phase_rows(0, 10))
     copy.load_state_dict(buffer.state_dict())
-    copy.append(rows(10, 10))
+    copy.append(phase_rows(10, 10))
     assert copy[:]["id"].tolist() == list(range(20))
 
 
 @pytest.mark.parametrize("option", [{"sampling": "uniform"}, {"eviction": "reservoir"}])
 def test_a_history_kept_with_other_options_is_refused(option):
-    state = AggregatedBuffer(rows(0, 1), 50, "cpu").state_dict()
-    other = AggregatedBuffer(rows(0, 1), 50, "cpu", **option)
+    state = AggregatedBuffer(phase_rows(0, 1), 50, "cpu").state_dict()
+    other = AggregatedBuffer(phase_rows(0, 1), 50, "cpu", **option)
     with pytest.raises(ValueError, match=f"set {next(iter(option))}=(passes|fifo)"):
         other.load_state_dict(state)
 
@@ -155,7 +154,7 @@ def test_relabelling_reaches_what_a_filter_holds_back_and_an_empty_history(tmp_p
     fill_rollout(runner)
     runner.alg.update()
     runner.alg.relabel(paths[0])
-    (held,) = runner.alg.aggregation.filter.waiting
+    (held,) = runner.alg.dataset.filter.held_back
     model = runner.alg.teacher
     with torch.no_grad():
         expected = model(TensorDict({"teacher": held["obs/teacher"]}, batch_size=[len(held)]))

@@ -15,9 +15,9 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
-from foundation.distill.manifest import newest_intact
-from tests.distill.run_state import assert_same
-from tests.faults.harness import build, in_child, quiet
+from foundation.distill.checkpoint.manifest import newest_intact
+from tests.support.processes import build, in_child, quiet
+from tests.support.run_state import assert_same
 
 
 def learn(runner, iterations: int) -> str:

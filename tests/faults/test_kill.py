@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from foundation.distill.checkpoint import load_checkpoint
-from tests.distill.run_state import assert_same
-from tests.faults.harness import FORK, build, newest_of, quiet
+from tests.support.processes import FORK, build, newest_of, quiet
+from tests.support.run_state import assert_same
 
 LONGEST_LIFE = 0.25
 """Seconds that a process has at most from its first iteration on; one iteration with its save takes about 0.02."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from foundation.distill.checkpoint import load_checkpoint
-from tests.distill.run_state import assert_same
-from tests.faults.harness import build, quiet
+from tests.support.processes import build, quiet
+from tests.support.run_state import assert_same
 
 ROOT = Path(__file__).parents[2]
 

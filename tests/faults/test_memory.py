@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
-from tests.faults.harness import in_child
+from tests.support.processes import in_child
 
 
 def rows(start: int, count: int) -> TensorDict:

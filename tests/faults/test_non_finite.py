@@ -11,9 +11,9 @@ from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import NonFiniteError, PpoRunner, replay
 from foundation.distill.checkpoint import load_checkpoint
-from tests.distill.run_state import NoisyEnv
-from tests.distill.toy import RNN, ToyEnv, ppo_cfg, runner_cfg
-from tests.faults.harness import build, quiet
+from tests.support.processes import build, quiet
+from tests.support.run_state import NoisyEnv
+from tests.support.toy import RNN, ToyEnv, ppo_cfg, runner_cfg
 
 MIXED = {"teacher_schedule": "constant", "teacher_fraction": 0.5}
 BAD_ENVS, BAD_STEP, BAD_ITERATION = [1, 4], 7, 3
@@ -51,7 +51,7 @@ class Failing(NoisyEnv):
 
 
 def weights(runner) -> dict[str, torch.Tensor]:
-    return copy.deepcopy(runner.alg._raw_student.state_dict())
+    return copy.deepcopy(runner.alg.student_model.state_dict())
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -67,7 +67,7 @@ def test_the_environments_are_named_the_weights_untouched_and_the_dump_repeats_t
 ):
     with quiet():
         runner = build(tmp_path / "run", env=Failing(value, where), **options)
-        runner.alg.guard.defers = defers
+        runner.alg.nan_guard.defers = defers
         runner.learn(BAD_ITERATION)
         before = weights(runner)
         with pytest.raises(NonFiniteError) as caught:
@@ -96,7 +96,7 @@ def test_the_environments_are_named_the_weights_untouched_and_the_dump_repeats_t
 
 def test_a_history_that_was_spoilt_before_anybody_knew_is_neither_saved_nor_trained_on(tmp_path, capsys):
     runner = build(tmp_path / "run", env=Failing())
-    runner.alg.guard.defers = True
+    runner.alg.nan_guard.defers = True
     with quiet():
         runner.learn(BAD_ITERATION)
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
@@ -114,7 +114,7 @@ def test_a_history_that_was_spoilt_before_anybody_knew_is_neither_saved_nor_trai
 def test_a_teacher_that_gives_nan_is_named(tmp_path, defers):
     with quiet():
         runner = build(tmp_path / "run")
-        runner.alg.guard.defers = defers
+        runner.alg.nan_guard.defers = defers
         with torch.no_grad():
             runner.alg.teacher.mlp[0].weight[0, 0] = math.nan
         before = weights(runner)
@@ -145,16 +145,16 @@ def overflow_in_the_third_step(folder, defers, optimizer):
     """Return the error of an update whose third mini-batch is spoilt, and the runner with its weights."""
     runner = build(folder, use_two_stage_training=False, optimizer=optimizer)
     assert bool(runner.alg.optimizer.defaults["fused"])
-    runner.alg.guard.defers = defers
-    gradient_step, steps = runner.alg._gradient_step, []
+    runner.alg.nan_guard.defers = defers
+    gradient_step, steps = runner.alg.imitation.gradient_step, []
 
-    def spoiling(aggregation, batch, backprop):
+    def overflowing(batch):
         steps.append(batch)
         if len(steps) == 3:
             batch["teacher_actions"] = torch.full_like(batch["teacher_actions"], 1e25)
-        return gradient_step(aggregation, batch, backprop)
+        return gradient_step(batch)
 
-    runner.alg._gradient_step = spoiling
+    runner.alg.imitation.gradient_step = overflowing
     with quiet(), pytest.raises(NonFiniteError, match="in the loss or its gradient, iteration 0") as caught:
         runner.learn(1)
     return caught.value, weights(runner)

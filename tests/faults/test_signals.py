@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from foundation.distill.checkpoint import load_checkpoint
-from foundation.distill.manifest import newest_intact
-from tests.distill.run_state import NoisyEnv
-from tests.faults.harness import FORK, build, quiet
+from foundation.distill.checkpoint.manifest import newest_intact
+from tests.support.processes import FORK, build, quiet
+from tests.support.run_state import NoisyEnv
 
 COMMAND = [sys.executable, "-m", "foundation.rsl_rl.main"]
 FLAGS = [

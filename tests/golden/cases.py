@@ -1,10 +1,10 @@
-"""The runs whose every number is kept: each mode, network, sampler, eviction, schedule and loss, a few iterations."""
+"""The runs of the golden checks: every mode, network, sampler, eviction, schedule and loss."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.distill.toy import CNN, RNN
+from tests.support.toy import CNN, RNN
 
 ITERATIONS = 5
 STUDENTS: dict[str, dict[str, Any]] = {

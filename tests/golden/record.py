@@ -4,8 +4,8 @@
     python -m tests.golden.record --write   keep those of the present code
 
 A case trains a student for a few iterations and sums up the checkpoint (models, optimiser, progress), the training
-state (random generators, history's bookkeeping, hidden states, environment), the history's rows, the metrics and the
-console. Checksums hold on one kind of machine; the students' weights beside them hold, up to rounding, on all.
+state (random generators, history's bookkeeping, hidden states, environment), the history's rows, the metrics and
+the console. Checksums hold on one kind of machine; the students' weights beside them hold, up to rounding, on all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import re
 import struct
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,18 @@ import torch
 
 import foundation
 from foundation.distill import DaggerRunner, PpoRunner
-from tests.distill.run_state import NoisyEnv
-from tests.distill.toy import ImageEnv, ppo_cfg, runner_cfg, teacher_checkpoint
 from tests.golden.cases import ITERATIONS, STUDENTS, cases
+from tests.support.run_state import NoisyEnv
+from tests.support.toy import ImageEnv, ppo_cfg, runner_cfg, teacher_checkpoint
 
 HERE = Path(__file__).parent
 CHECKSUMS = HERE / "checksums.json"
 WEIGHTS = HERE / "weights.pt"
 # What differs from run to run: measured times, and where files lie.
-_TIMES = re.compile(r"(Steps per second|Computation|Collection time|Learning time|Iteration time|Time elapsed|ETA|"
-                    r"Total time)[^\n]*")  # fmt: skip
+_TIMES = re.compile(
+    r"(Steps per second|Computation|Collection time|Learning time|Iteration time|Time elapsed|ETA|Total time|"
+    r"Storing git diff)[^\n]*"
+)
 _UNEQUAL = ("tot_time",)
 
 
@@ -152,13 +155,34 @@ def sums_of(runner: Any, run_dir: str, console: str) -> dict[str, str]:
     return {name: digest(part) for name, part in parts.items()}
 
 
-def train(name: str, student: str, options: dict[str, Any]) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Return a case's checksums, and the student's weights."""
+def train(name: str, student: str, options: dict[str, Any]) -> dict[str, str]:
+    """Return a case's checksums."""
     run_dir = "run_" + re.sub(r"\W+", "_", name)
     with contextlib.redirect_stdout(io.StringIO()) as console:
         runner = make_runner(student, options, run_dir)
         runner.learn(ITERATIONS)
-    return sums_of(runner, run_dir, console.getvalue()), runner.alg.student.state_dict()
+    return sums_of(runner, run_dir, console.getvalue())
+
+
+def train_reseeded(student: str, options: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the student's weights in a run in which the order of the draws within a rollout does not matter.
+
+    While the teacher acts, the student's noise may be drawn step by step or for the whole rollout at once. It
+    trains nobody, but what is drawn later depends on it, unless torch's generator is seeded after every rollout.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner = make_runner(student, options, None)
+        update = runner.alg.update
+
+        def reseeded() -> dict[str, float]:
+            torch.manual_seed(runner.alg.num_updates)
+            losses = update()
+            torch.manual_seed(1000 + runner.alg.num_updates)
+            return losses
+
+        runner.alg.update = reseeded  # pyright: ignore
+        runner.learn(ITERATIONS)
+    return runner.alg.student.state_dict()
 
 
 def train_teacher() -> dict[str, str]:
@@ -181,18 +205,25 @@ def fly(task: str, family: str) -> dict[str, str]:
     return {"steps": digest(trace), "state": digest(env.state_dict()), "episodes": digest(env.last_episode())}
 
 
-def everything() -> tuple[dict[str, dict[str, str]], dict[str, dict[str, torch.Tensor]]]:
-    sums, weights = {}, {}
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_teachers()
-        for name, (student, options) in cases().items():
-            sums[name], weights[name] = train(name, student, options)
+def checksums() -> dict[str, dict[str, str]]:
+    """Return the checksums of every case, in a working directory of their own."""
+    with working_directory():
+        sums = {name: train(name, student, options) for name, (student, options) in cases().items()}
         sums["PPO"] = train_teacher()
         for task in ("point_ctrl", "distillation"):
             for family in ("none", "cf2x", "foundation"):
                 sums[f"flight: {task}, {family}"] = fly(task, family)
-    return sums, weights
+    return sums
+
+
+@contextlib.contextmanager
+def working_directory() -> Iterator[None]:
+    """Work in a temporary folder with the teachers' files."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with contextlib.redirect_stdout(io.StringIO()):
+            write_teachers()
+        yield
 
 
 def main() -> int:
@@ -200,10 +231,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="keep the present checksums and weights")
     args = parser.parse_args()
-    sums, weights = everything()
+    sums = checksums()
     if args.write:
         CHECKSUMS.write_text(json.dumps(sums, indent=1) + "\n")
-        torch.save(weights, WEIGHTS)
+        with working_directory():
+            torch.save({name: train_reseeded(*case) for name, case in cases().items()}, WEIGHTS)
         print(f"kept {sum(map(len, sums.values()))} checksums of {len(sums)} cases")
         return 0
     kept = json.loads(CHECKSUMS.read_text())

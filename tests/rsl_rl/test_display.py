@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from foundation.distill.display import ProgressLine
+from foundation.distill.runners.progress import ProgressLine
 from foundation.rsl_rl import train
 from tests.rsl_rl.conftest import distillation_flags
 

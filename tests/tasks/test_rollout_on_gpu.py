@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from foundation.distill.look import look
 
 from foundation.distill import dagger
-from foundation.distill.collector import Collector
-from foundation.distill.look import look
-from foundation.distill.runner import DaggerRunner
+from foundation.distill.rollout.collector import Collector
+from foundation.distill.runners.dagger import DaggerRunner
 from foundation.rsl_rl.cli import packaged_teacher
 from foundation.tasks import create_env, load_task
 from foundation.tasks.config import compose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foundation.distill.cfg import (
+from foundation.distill.runners.config import (
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
     RslRlModelCfg,

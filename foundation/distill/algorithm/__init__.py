@@ -1,0 +1,1 @@
+"""The algorithm: act, process_env_step, update; losses, teachers, mixing."""

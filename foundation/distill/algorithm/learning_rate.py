@@ -1,0 +1,90 @@
+"""Learning-rate schedules: how the step size of the optimiser falls over a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from foundation.distill.strategies import Registry, Strategy
+
+
+class LearningRateSchedule(Strategy):
+    """The share of the initial learning rate over the course of a run. Extend it to write one of your own."""
+
+    takes = ("learning_rate_iterations",)
+
+    def share(self, progress: float) -> float:
+        """Return the share at ``progress``, from 0 at the first iteration to 1 after the last."""
+        raise NotImplementedError
+
+
+class Constant(LearningRateSchedule):
+    """Always the initial learning rate."""
+
+    takes = ()
+
+    def share(self, progress: float) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class Linear(LearningRateSchedule):
+    """A straight line to zero."""
+
+    def share(self, progress: float) -> float:
+        """Return 1 - progress."""
+        return 1.0 - progress
+
+
+class Cosine(LearningRateSchedule):
+    """Half a cosine to zero."""
+
+    def share(self, progress: float) -> float:
+        """Return (1 + cos(pi progress)) / 2."""
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+LEARNING_RATES = Registry(
+    "learning_rate_schedule", LearningRateSchedule, {"linear": Linear, "cosine": Cosine, "constant": Constant}
+)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate of every iteration of a run."""
+
+    initial: float
+    """Learning rate of iteration 0."""
+    schedule: str
+    """Name or import path of a schedule."""
+    iterations: int | None
+    """Iterations until the schedule ends; None for a constant rate."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a learning rate, and an end for a schedule that has one."""
+        if not self.initial > 0.0:
+            raise ValueError(f"learning_rate must be positive, got {self.initial}")
+        if LEARNING_RATES.find(self.schedule).takes and self.iterations is None:
+            raise ValueError(
+                f"learning_rate_schedule={self.schedule} needs learning_rate_iterations, the number of iterations "
+                "until the rate is zero"
+            )
+
+    def at(self, iteration: int) -> float:
+        """Return the learning rate of an iteration."""
+        if self.iterations is None:
+            return self.initial
+        self.check(iteration)
+        return self.initial * LEARNING_RATES.find(self.schedule)().share(iteration / self.iterations)
+
+    def check(self, last: int) -> None:
+        """Check that the learning rate is above zero up to iteration ``last``.
+
+        Raises:
+            ValueError: If it reaches zero before.
+        """
+        if self.iterations is not None and last >= self.iterations:
+            raise ValueError(
+                f"iteration {last} has a learning rate of zero: raise learning_rate_iterations, which is "
+                f"{self.iterations}"
+            )

@@ -1,0 +1,166 @@
+"""Saving and loading the algorithm: models, history, hidden states and the acting policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from rsl_rl.algorithms import Distillation
+from rsl_rl.models import MLPModel
+
+from foundation.distill.algorithm.mixing import ActionMixer
+from foundation.distill.algorithm.options import DaggerOptions
+from foundation.distill.algorithm.teachers import TeacherEnsemble, teachers_in
+from foundation.distill.checkpoint import CheckpointError, check_models
+from foundation.distill.checkpoint.run_state import AlgorithmState
+from foundation.distill.console import logger
+from foundation.distill.history.buffer import RowBuffer
+from foundation.distill.history.dataset import AggregatedDataset
+from foundation.distill.tensors import moved
+
+_STATE_VERSION = 1
+
+
+class ResumableDistillation(Distillation):
+    """rsl_rl's ``Distillation`` with a history, saved and loaded as a whole."""
+
+    options: DaggerOptions
+    """All options beyond rsl_rl's."""
+    mixer: ActionMixer
+    """Chooses the acting policy of every environment."""
+    dataset: AggregatedDataset | None
+    """The aggregated dataset; None without DAgger."""
+
+    @property
+    def student_model(self) -> MLPModel:
+        """The student, not compiled."""
+        return self._raw_student
+
+    @property
+    def teacher_model(self) -> MLPModel:
+        """The teacher, not compiled; a :class:`TeacherEnsemble` of several."""
+        return self._raw_teacher
+
+    @property
+    def ensemble(self) -> TeacherEnsemble | None:
+        """The teachers, if there are several."""
+        return self._raw_teacher if isinstance(self._raw_teacher, TeacherEnsemble) else None
+
+    @property
+    def teachers(self) -> list[MLPModel]:
+        """The teacher, or all of them, not compiled."""
+        return [self._raw_teacher] if self.ensemble is None else list(self.ensemble.models)  # pyright: ignore
+
+    @property
+    def history(self) -> RowBuffer | None:
+        """The aggregated history; None without DAgger."""
+        return None if self.dataset is None else self.dataset.buffer
+
+    @property
+    def iteration(self) -> int:
+        """Number of iterations completed so far, also before a resumed run."""
+        return self.num_updates
+
+    def save(self) -> dict[str, Any]:
+        """Return models, optimiser and progress; :meth:`training_state` has the rest."""
+        progress = {"version": _STATE_VERSION, "iteration": self.iteration}
+        return super().save() | {"dagger_state_dict": progress}
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
+        """Load a teacher from a PPO run's checkpoint, or everything from a distillation run's.
+
+        Args:
+            loaded_dict: The checkpoint.
+            load_cfg: Which parts to load; ``actor`` means the student, as in play scripts written for PPO.
+            strict: Whether missing and unexpected weights are errors.
+
+        Returns:
+            Whether the runner should take over the checkpoint's iteration.
+
+        Raises:
+            CheckpointError: If the weights do not fit or the file is from a newer version.
+        """
+        if load_cfg is not None and load_cfg.get("actor"):
+            load_cfg = {**load_cfg, "student": True}
+        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
+        if progress["version"] > _STATE_VERSION:
+            raise CheckpointError(
+                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
+                "upgrade foundation-distill"
+            )
+        count = teachers_in(loaded_dict.get("teacher_state_dict", {}))
+        if count is not None and self.ensemble is None:
+            raise CheckpointError(
+                f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
+                f"list of {count}"
+            )
+        if "optimizer_state_dict" in loaded_dict:
+            loaded_dict = {
+                **loaded_dict,
+                "optimizer_state_dict": self._with_own_kernels(loaded_dict["optimizer_state_dict"]),
+            }
+        models = {"student": self.student_model, "teacher": self.teacher_model}
+        check_models(models, loaded_dict, load_cfg, strict, "the checkpoint's")
+        try:
+            load_iteration = super().load(loaded_dict, load_cfg, strict)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
+        if load_iteration:
+            self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
+        return load_iteration
+
+    def _with_own_kernels(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return an optimiser's state that keeps this optimiser's choice of fused kernels."""
+        own = {
+            name: self.optimizer.defaults[name] for name in ("fused", "foreach") if name in self.optimizer.defaults
+        }
+        return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
+
+    def training_state(self, with_rows: bool = True) -> dict[str, Any]:
+        """Return everything besides :meth:`save` that the next iteration reads, as an :class:`AlgorithmState`.
+
+        Args:
+            with_rows: Whether to include the history's rows.
+        """
+        return AlgorithmState(
+            aggregation=None if self.dataset is None else self.dataset.state_dict(with_rows),
+            student_hidden=moved(self.student.get_hidden_state(), "cpu"),
+            teacher_hidden=moved(self.teacher.get_hidden_state(), "cpu"),
+            update_hidden=moved(self.last_hidden_states[0], "cpu"),
+            driver=self.mixer.state_dict(),
+            assignment=None if self.ensemble is None else self.ensemble.assignment,
+        ).to_dict()
+
+    def load_training_state(
+        self,
+        state: dict[str, Any],
+        env_restored: bool,
+        parts: Iterable[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> None:
+        """Restore a state of :meth:`training_state`.
+
+        Args:
+            state: The state.
+            env_restored: Whether the environment continues where it was; if not, hidden states are reset.
+            parts: The rows of a history without rows; see :meth:`RowBuffer.load_state_dict`.
+
+        Raises:
+            ValueError: If the saved history does not fit this one.
+        """
+        if self.dataset is None and state["aggregation"] is not None:
+            logger.warning("[DAgger] use_dagger is off: the history of the earlier run is not used")
+        if self.dataset is not None:
+            if state["aggregation"] is None:
+                logger.warning("[DAgger] the run kept no history: the aggregated buffer starts empty")
+            else:
+                self.dataset.load_state_dict(state["aggregation"], env_restored, parts)
+        if not env_restored:
+            return
+        self.student.reset(hidden_state=moved(state["student_hidden"], self.device))
+        self.teacher.reset(hidden_state=moved(state["teacher_hidden"], self.device))
+        self.last_hidden_states = (moved(state["update_hidden"], self.device), None)
+        self.mixer.load_state_dict(state["driver"])
+        if self.ensemble is not None and state["assignment"] is not None:
+            self.ensemble.assign(state["assignment"].to(self.device))

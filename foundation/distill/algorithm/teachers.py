@@ -1,0 +1,116 @@
+"""Several teachers, each responsible for some of the environments."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+from torch import nn
+
+from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights
+
+
+class TeacherEnsemble(nn.Module):
+    """Teachers of one architecture; each environment's labels come from the teacher assigned to it.
+
+    Every teacher computes actions for every environment, in one batched pass per teacher. So a recurrent teacher
+    knows the past of an environment that is assigned to it later, and the assignment is never copied to the host.
+    """
+
+    def __init__(self, teacher: MLPModel, count: int) -> None:
+        """Make ``count`` copies of a teacher."""
+        super().__init__()
+        self.models = nn.ModuleList(copy.deepcopy(teacher) for _ in range(count))
+        self.assignment: torch.Tensor | None = None
+        """Number of each environment's teacher, int64, shape (N,); None until the environment has given it."""
+
+    def __len__(self) -> int:
+        """Return the number of teachers."""
+        return len(self.models)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the teachers are recurrent."""
+        return self.models[0].is_recurrent  # pyright: ignore
+
+    def assign(self, ids: torch.Tensor) -> None:
+        """Assign teachers to environments.
+
+        Raises:
+            ValueError: If there is no such teacher.
+        """
+        ids = ids.reshape(-1).long().to(next(self.parameters()).device)
+        if ids.min() < 0 or ids.max() >= len(self):
+            raise ValueError(
+                f"teacher ids must lie in [0, {len(self) - 1}], one per entry of teacher_checkpoint; "
+                f"got {int(ids.min())} to {int(ids.max())}"
+            )
+        self.assignment = ids
+
+    def labels(self, mask_name: str) -> dict[str, Any]:
+        """Return the labels of the step under way: each environment's teacher, and whether it is known yet.
+
+        Args:
+            mask_name: Name of the label that says whether a step counts in the loss.
+        """
+        known = self.assignment is not None
+        return {"teacher_id": self.assignment if known else 0, mask_name: known}
+
+    def forward(self, obs: TensorDict, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the assigned teachers' actions, shape (N, A); the first teacher's before any assignment."""
+        return self.select([model(obs, *args, **kwargs) for model in self.models])
+
+    def select(self, values: list[torch.Tensor]) -> torch.Tensor:
+        """Return, for every environment, the value (N, …) of its teacher."""
+        if self.assignment is None:
+            return values[0]
+        return torch.stack(values)[self.assignment, torch.arange(len(values[0]), device=values[0].device)]
+
+    def reset(self, dones: torch.Tensor | None = None, hidden_state: Any = None) -> None:
+        """Reset hidden states."""
+        for i, model in enumerate(self.models):
+            model.reset(dones, None if hidden_state is None else hidden_state[i])  # pyright: ignore
+
+    def get_hidden_state(self) -> list[Any] | None:
+        """Return each teacher's hidden state, or None if there is none yet."""
+        states = [model.get_hidden_state() for model in self.models]  # pyright: ignore
+        return None if states[0] is None else states
+
+
+def teachers_in(state: dict[str, torch.Tensor]) -> int | None:
+    """Return how many teachers a saved state holds, or None if it is not of a :class:`TeacherEnsemble`."""
+    numbers = {int(name.split(".")[1]) for name in state if name.startswith("models.")}
+    return len(numbers) or None
+
+
+def load_teachers(teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path]) -> MLPModel | TeacherEnsemble:
+    """Load one checkpoint into the teacher, or each of several into a copy of it.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be used.
+    """
+    if isinstance(checkpoint, (str, Path)):
+        load_teacher(teacher, checkpoint)
+        return teacher
+    ensemble = TeacherEnsemble(teacher, len(checkpoint))
+    for model, path in zip(ensemble.models, checkpoint, strict=True):
+        load_teacher(model, path)
+    return ensemble
+
+
+def load_teacher(model: nn.Module, path: str | Path) -> None:
+    """Load the teacher of a PPO or a distillation run.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    state = load_checkpoint(path, map_location=next(model.parameters()).device)
+    weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
+    if weights is None:
+        raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
+    load_weights(model, weights, f"teacher_checkpoint {path}")

@@ -1,0 +1,1 @@
+"""The aggregated history: a rollout goes in, mini-batches come out."""

@@ -1,0 +1,1 @@
+"""Runners, their configuration, logging and progress."""

@@ -1,0 +1,258 @@
+"""rsl_rl's runner for long runs: best model, exact resume, and checkpoints that survive a crash."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.env import VecEnv
+from rsl_rl.runners import OnPolicyRunner
+
+from foundation.distill.algorithm.nan_report import NonFiniteError
+from foundation.distill.checkpoint.files import CheckpointError, is_plain
+from foundation.distill.checkpoint.loading import load_checkpoint
+from foundation.distill.checkpoint.manifest import Manifest
+from foundation.distill.checkpoint.random_state import rng_state, set_rng_state
+from foundation.distill.checkpoint.run_state import RunState
+from foundation.distill.console import logger
+from foundation.distill.env_state import state_of
+from foundation.distill.history.buffer import RowBuffer
+from foundation.distill.history.history_log import saved_rows
+from foundation.distill.runners.best_model import BestModel
+from foundation.distill.runners.checkpointing import Checkpoints, verified_manifest
+from foundation.distill.runners.logger import RunLogger
+from foundation.distill.runners.report import IterationReport
+from foundation.distill.runners.stop_request import StopRequest
+from foundation.distill.tensors import moved
+
+Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
+"""Slots (B,) and records (B, words) of a saved history."""
+
+
+class BaseRunner(OnPolicyRunner):
+    """The features of long runs, as members: ``checkpoints``, ``best``, ``logger`` and a stop request.
+
+    The configuration may hold, besides rsl_rl's, ``keep_last`` and ``keep_every``.
+    """
+
+    logger: RunLogger
+
+    def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
+        """Construct as rsl_rl does, and add the features."""
+        super().__init__(env, train_cfg, log_dir, device)
+        self.logger = RunLogger(
+            self._report,
+            self._on_start,
+            self._on_iteration,
+            log_dir=log_dir,
+            cfg=self.cfg,
+            env_cfg=self.env.cfg,
+            num_envs=self.env.num_envs,
+            is_distributed=self.is_distributed,
+            gpu_world_size=self.gpu_world_size,
+            gpu_global_rank=self.gpu_global_rank,
+            device=self.device,
+        )
+        self.checkpoints = Checkpoints(self, self.cfg)
+        episodes = min(self.env.num_envs, self.logger.rewbuffer.maxlen or 1)
+        self.best = BestModel(lambda path: self._save(path), episodes)
+        self.last_completed_iteration = -1
+        self.first_iteration = 0
+        """First iteration of the last call of :meth:`learn`."""
+        self._stop = StopRequest()
+        self._rng_to_restore: dict[str, Any] | None = None
+        self._env_state_refused = False
+
+    @property
+    def best_mean_reward(self) -> float:
+        """Mean return of the best policy so far; minus infinity before the first."""
+        return self.best.mean_reward
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Newest checkpoint from which the run can continue exactly; None before the first."""
+        return self.checkpoints.last
+
+    @property
+    def last_saved_iteration(self) -> int:
+        """Last iteration that is in :attr:`last_checkpoint`."""
+        return self.checkpoints.last_iteration
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The run's folder; None if the run saves nothing."""
+        if self.logger.log_dir is None or self.logger.disable_logs:
+            return None
+        return Path(self.logger.log_dir)
+
+    @property
+    def history(self) -> RowBuffer | None:
+        """The history whose rows belong to a checkpoint; None without one."""
+        return None
+
+    def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
+        """Run the learning loop; see rsl_rl.
+
+        Raises:
+            TrainingStopped: After SIGINT or SIGTERM, when the iteration is finished and saved as
+                ``last_checkpoint``.
+            NonFiniteError: If there is NaN or infinity; the message names the file that reproduces it.
+        """
+        self.first_iteration = self.current_learning_iteration
+        self._num_iterations = num_learning_iterations
+        self.best.hand_on(self.run_dir)
+        with StopRequest() as self._stop:
+            try:
+                self._learn(num_learning_iterations, init_at_random_ep_len)
+                # A signal may have come while the last checkpoint was being written.
+                self._stop.check()
+            except KeyboardInterrupt:
+                self._save_interrupted()
+                raise
+            except NonFiniteError as error:
+                if self.run_dir is not None:
+                    error.keep(self.run_dir / f"not_finite_{self.last_completed_iteration + 1}.pt")
+                raise
+        # rsl_rl would repeat the last iteration in the next call.
+        self.current_learning_iteration = self.last_completed_iteration + 1
+
+    def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
+        """Run the loop itself."""
+        super().learn(num_learning_iterations, init_at_random_ep_len)
+
+    def save(self, path: str, infos: dict | None = None) -> None:
+        """Write a checkpoint whole or not at all; see :class:`Checkpoints`."""
+        self._save(Path(path), infos)
+
+    def _save(self, path: Path, infos: dict | None = None) -> bool:
+        if not self.checkpoints.save(path, infos):
+            return False
+        self.logger.save_model(str(path), max(self.last_completed_iteration, 0))
+        return True
+
+    def load(
+        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
+    ) -> Any:
+        """Load a checkpoint; one of the same kind of run continues at the iteration after its last.
+
+        Raises:
+            CheckpointError: If a file cannot be used, or does not fit environment and models.
+        """
+        state = load_checkpoint(path, map_location or self.device)
+        manifest = verified_manifest(Path(path))
+        self._check_models(state, path, load_cfg, strict)
+        try:
+            continues = self.alg.load(state, load_cfg, strict)
+            iteration = int(state["iter"]) if continues else self.last_completed_iteration
+        except CheckpointError:
+            raise
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"checkpoint {path} does not fit the configured models: {reason}") from error
+        if continues:
+            self.last_completed_iteration = iteration
+            self.current_learning_iteration = iteration + 1
+            self._load_run_state(Path(path), manifest)
+        return state.get("infos")
+
+    def weights(self, infos: dict | None) -> dict[str, Any]:
+        """Return the contents of ``model_<iteration>.pt``."""
+        return self.alg.save() | {"iter": self.last_completed_iteration, "infos": infos}
+
+    @abstractmethod
+    def run_state(self) -> RunState:
+        """Return everything else that the next iteration reads, without the history's rows."""
+
+    def _common_state(self) -> dict[str, Any]:
+        """Return the fields of :class:`RunState`."""
+        return {
+            "rng": rng_state(self.device),
+            "env": self._env_state(),
+            "counters": self.logger.counters_state(),
+            "episodes": self.logger.episodes_state(),
+            "best_mean_reward": self.best_mean_reward,
+        }
+
+    @abstractmethod
+    def _load_own_state(self, state: dict[str, Any], env_restored: bool, parts: Parts) -> None:
+        """Restore the fields that a kind of run adds to :class:`RunState`, and the history's rows."""
+
+    @abstractmethod
+    def _report(self, it: int, total_it: int) -> IterationReport:
+        """Return the report of an iteration, without loss, reward and console lines."""
+
+    def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
+        """Check that a checkpoint's weights fit the models, if the algorithm does not."""
+
+    def _counts_for_best(self, it: int) -> bool:
+        """Return whether the mean return measures the policy that would be saved."""
+        return True
+
+    def _save_interrupted(self) -> None:
+        if self.run_dir is not None:
+            self.save(str(self.run_dir / f"model_{max(self.last_completed_iteration, 0)}.pt"))
+            self.logger.stop_logging_writer()
+
+    def _on_start(self) -> None:
+        # Not earlier: starting the logging service may draw random numbers.
+        if self._rng_to_restore is not None:
+            set_rng_state(self._rng_to_restore, self.device)
+            self._rng_to_restore = None
+
+    def _on_iteration(self, it: int) -> None:
+        self._after_iteration(it)
+        self._stop.check()
+
+    def _after_iteration(self, it: int) -> None:
+        self.last_completed_iteration = it
+        counts, run_dir = self._counts_for_best(it), self.run_dir
+        if run_dir is None:
+            return
+        if counts:
+            self.best.update(run_dir, self.logger.rewbuffer)
+        if it + 1 == self.first_iteration + self._num_iterations:
+            self.best.save_last(run_dir)
+
+    def _env_state(self) -> Any:
+        state = state_of(self.env)
+        if is_plain(state):
+            return moved(state, "cpu")
+        if not self._env_state_refused:
+            logger.warning(
+                "[Checkpoint] the environment's state_dict holds more than tensors and plain values, which alone "
+                "are ever loaded: a continued run begins with new episodes",
+            )
+        self._env_state_refused = True
+        return None
+
+    def _load_run_state(self, checkpoint: Path, manifest: Manifest | None) -> None:
+        run_dir = checkpoint.parent
+        if manifest is None or manifest.state is None:
+            logger.warning(
+                f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue; "
+                "history, environment and random states begin anew",
+            )
+            return
+        state = load_checkpoint(run_dir / manifest.state, "cpu")
+        self.best.inherit(run_dir, state["best_mean_reward"])
+        self.logger.load_counters_state(state["counters"])
+        self._rng_to_restore = state["rng"]
+        env_restored = self._restore_environment(state)
+        if env_restored:
+            self.logger.load_episodes_state(state["episodes"])
+        self._load_own_state(state, env_restored, saved_rows(run_dir, manifest.segments))
+
+    def _restore_environment(self, state: dict[str, Any]) -> bool:
+        """Restore the environment; return whether that was possible."""
+        if state["env"] is None or not hasattr(self.env, "load_state_dict"):
+            logger.warning("[Resume] the environment keeps no state: its episodes start afresh")
+            return False
+        try:
+            self.env.load_state_dict(state["env"])  # pyright: ignore
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            logger.warning(f"[Resume] the environment's episodes start afresh: {error}")
+            return False
+        return True
