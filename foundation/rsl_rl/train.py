@@ -116,6 +116,8 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
         with contextlib.closing(runner.logger.display):
             runner.learn(iterations, init_at_random_ep_len=fresh)
     except KeyboardInterrupt as stop:
+        from foundation.distill.console import logger
+
         logger.warning(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
     except NonFiniteError as error:

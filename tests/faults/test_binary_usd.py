@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import collections
 import faulthandler
-import multiprocessing
-import os
 import random
 import resource
 from multiprocessing.connection import Connection
@@ -21,8 +19,8 @@ import pytest
 from pxr import Usd
 
 from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
+from tests.support.processes import Child
 
-FORK = multiprocessing.get_context("fork")
 LONGEST_CASE = 2.0
 """Seconds after which a case counts as a hang."""
 MEMORY = 6 * 2**30
@@ -55,7 +53,6 @@ def write_case(data: bytes, seed: int, folder: Path) -> Path:
 
 def read_all(data: bytes, seeds: range, folder: Path, answers: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # usd-core's warnings
     faulthandler.disable()  # a crash is counted, that is enough
     for seed in seeds:
         path = write_case(data, seed, folder)
@@ -66,28 +63,22 @@ def read_all(data: bytes, seeds: range, folder: Path, answers: Connection) -> No
         except Exception:
             answers.send("refused")
         path.unlink()
-    os._exit(0)
 
 
 def outcomes(data: bytes, count: int, folder: Path) -> list[str]:
     """Return what became of each damaged file: read, refused, hung or crashed."""
     found: list[str] = []
     while len(found) < count:
-        ours, theirs = FORK.Pipe(duplex=False)
-        reader = FORK.Process(target=read_all, args=(data, range(len(found), count), folder, theirs))
-        reader.start()
-        theirs.close()
+        reader = Child(read_all, data, range(len(found), count), folder)
         try:
             while len(found) < count:
-                assert ours.recv() == "began"
-                if not ours.poll(LONGEST_CASE):
-                    found.append("hung")
-                    break
-                found.append(ours.recv())
+                assert reader.receive() == "began"
+                found.append(reader.receive(LONGEST_CASE))
         except EOFError:
             found.append("crashed")
+        except AssertionError:
+            found.append("hung")
         reader.kill()
-        reader.join()
     return found
 
 

@@ -14,7 +14,7 @@ import torch
 from foundation.distill.checkpoint import CheckpointError, FileDigest, load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest, newest_intact
 from foundation.rsl_rl import cli
-from tests.support.processes import build, quiet
+from tests.support.saving_runs import build, quiet
 
 DAMAGES = {
     "truncated": lambda data, rng: data[: rng.randrange(len(data))],

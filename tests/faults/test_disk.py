@@ -16,8 +16,9 @@ from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
 from foundation.distill.checkpoint.manifest import newest_intact
-from tests.support.processes import build, in_child, quiet
+from tests.support.processes import in_child
 from tests.support.run_state import assert_same
+from tests.support.saving_runs import build, quiet
 
 
 def learn(runner, iterations: int) -> str:
@@ -49,7 +50,7 @@ def without_space(folder: Path) -> None:
             whole.learn(iterations)
         again = build(folder / "again")
         again.load(str(folder / "run_0" / "model_4.pt"))
-    whole.best_mean_reward = runner.best_mean_reward  # one that could not be written does not count
+    whole.best.mean_reward = runner.best_mean_reward  # one that could not be written does not count
     assert_same(whole, runner)
     # Nothing that the failed saves had taken note of is missing in the next one.
     for name, values in whole.alg.history[:].items():
@@ -94,7 +95,7 @@ def test_a_full_file_system_costs_no_earlier_checkpoint_and_no_iteration(small_d
             whole.learn(iterations)
     assert newest_intact(small_disk / "run_0")[0] == small_disk / "run_0" / "model_5.pt"
     # A best model that could not be written does not count.
-    whole.best_mean_reward = runner.best_mean_reward
+    whole.best.mean_reward = runner.best_mean_reward
     assert_same(whole, runner)
 
 
@@ -115,10 +116,11 @@ def rows(start: int, count: int) -> TensorDict:
 
 
 def test_a_history_in_files_stops_growing_on_a_full_disk_and_says_so(small_disk):
-    said: list[str] = []
-    buffer = AggregatedBuffer(rows(0, 1), 4000, "cpu", folder=small_disk, initial_capacity=100, say=said.append)
-    for start in range(0, 3000, 100):
-        buffer.append(rows(start, 100))
+    with contextlib.redirect_stdout(io.StringIO()) as console:
+        buffer = AggregatedBuffer(rows(0, 1), 4000, "cpu", folder=small_disk, initial_capacity=100)
+        for start in range(0, 3000, 100):
+            buffer.append(rows(start, 100))
+    said = console.getvalue().splitlines()
     assert buffer.capacity == buffer.max_size == len(buffer) == 800  # 400 bytes a row, and 1600 do not fit
     assert len(said) == 1
     assert "No space left on device" in said[0]

@@ -320,7 +320,7 @@ JSON = st.recursive(
 @both(200, 25_000)
 def test_any_manifest_is_read_or_refused(tmp_path, checkpoint, cases):
     path = tmp_path / "model_1.manifest.json"
-    Manifest(1, {"model_1.pt": FileDigest(10, "0" * 64)}, "resume/state_1.pt", ["resume/rows_0.pt"]).write(path)
+    Manifest({"model_1.pt": FileDigest(10, "0" * 64)}, "resume/state_1.pt", ["resume/rows_0.pt"]).write(path)
     genuine = path.read_bytes()
     good = json.loads(genuine)
 

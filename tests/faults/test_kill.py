@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 from foundation.distill.checkpoint import load_checkpoint
-from tests.support.processes import FORK, build, newest_of, quiet
+from tests.support.processes import SPAWN, Child
 from tests.support.run_state import assert_same
+from tests.support.saving_runs import build, newest_of, quiet
 
 LONGEST_LIFE = 0.25
 """Seconds that a process has at most from its first iteration on; one iteration with its save takes about 0.02."""
 
 
-def train_for_ever(root: Path, number: int, saved: Connection) -> None:
-    """Continue from the newest intact checkpoint, and report every iteration that has been saved."""
+def train_for_ever(root: Path, number: int, may_begin: Event, saved: Connection) -> None:
+    """Continue from the newest intact checkpoint when allowed, and report every iteration that has been saved."""
+    may_begin.wait()
     with quiet():
         runner = build(root / f"run_{number}")
         newest = newest_of(root)
@@ -39,21 +42,17 @@ def kill_again_and_again(root: Path, kills: int, seed: int) -> dict[str, int]:
     """Return how often a process died while it was saving, and how much was lost in all."""
     lives = random.Random(seed)
     newest, died_saving, last = -1, 0, -1
+    # The next process imports its modules while one lives.
+    permissions = [SPAWN.Event() for _ in range(kills + 1)]
+    coming = Child(train_for_ever, root, 0, permissions[0])
     for number in range(kills):
-        here, there = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=train_for_ever, args=(root, number, there))
-        process.start()
-        there.close()
-        here.recv()  # about to learn
-        process.join(lives.uniform(0.0, LONGEST_LIFE))
-        assert process.exitcode is None
-        process.kill()
-        process.join()
-        while here.poll():
-            try:
-                newest = max(newest, here.recv())
-            except EOFError:
-                break
+        child, coming = coming, Child(train_for_ever, root, number + 1, permissions[number + 1])
+        permissions[number].set()
+        assert child.receive() == -1  # about to learn
+        child.process.join(lives.uniform(0.0, LONGEST_LIFE))
+        assert child.process.exitcode is None
+        child.kill()
+        newest = max([newest, *child.messages()])
         run = root / f"run_{number}"
         died_saving += bool(list(run.glob("**/.*.tmp"))) or any(
             not path.with_suffix(".manifest.json").exists() for path in run.glob("model_*.pt")
@@ -63,6 +62,7 @@ def kill_again_and_again(root: Path, kills: int, seed: int) -> dict[str, int]:
         assert last >= newest, (
             f"after kill {number} iteration {newest} was saved, but {last} is the newest intact one"
         )
+    coming.kill()
     return {"kills": kills, "died_saving": died_saving, "iterations": last + 1}
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from foundation.distill.checkpoint import load_checkpoint
-from tests.support.processes import build, quiet
 from tests.support.run_state import assert_same
+from tests.support.saving_runs import build, quiet
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import NonFiniteError, PpoRunner, replay
 from foundation.distill.checkpoint import load_checkpoint
-from tests.support.processes import build, quiet
 from tests.support.run_state import NoisyEnv
+from tests.support.saving_runs import build, quiet
 from tests.support.toy import RNN, ToyEnv, ppo_cfg, runner_cfg
 
 MIXED = {"teacher_schedule": "constant", "teacher_fraction": 0.5}

@@ -16,8 +16,9 @@ import torch
 
 from foundation.distill.checkpoint import load_checkpoint
 from foundation.distill.checkpoint.manifest import newest_intact
-from tests.support.processes import FORK, build, quiet
+from tests.support.processes import Child
 from tests.support.run_state import NoisyEnv
+from tests.support.saving_runs import build, quiet
 
 COMMAND = [sys.executable, "-m", "foundation.rsl_rl.main"]
 FLAGS = [
@@ -85,18 +86,17 @@ def hang(folder: Path, reached) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once_and_leaves_the_checkpoint_before_intact(tmp_path, signum, capfd):
-    here, there = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=hang, args=(tmp_path / "run_0", there))
-    process.start()
-    here.recv()
+def test_a_second_signal_ends_at_once_and_leaves_the_checkpoint_before_intact(tmp_path, signum):
+    child = Child(hang, tmp_path / "run_0")
+    child.receive()
+    process = child.process
     os.kill(process.pid, signum)
     process.join(0.5)
     assert process.exitcode is None  # the iteration is not finished
     os.kill(process.pid, signum)
     process.join(5.0)
     assert process.exitcode == 128 + signum
-    assert "a second signal ends the run at once" in capfd.readouterr().err
+    assert "a second signal ends the run at once" in child.errors()
     assert newest_intact(tmp_path / "run_0")[0] == tmp_path / "run_0" / "model_1.pt"
 
 

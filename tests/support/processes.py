@@ -1,90 +1,102 @@
-"""Runs that faults are done to, and child processes to do them in."""
+"""Child processes for faults: spawned, never forked, and with a time limit whose end says what hung."""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from foundation.distill import DaggerRunner
-from foundation.distill.checkpoint.manifest import newest_intact
-from tests.support.run_state import NoisyEnv
-from tests.support.toy import runner_cfg, teacher_checkpoint
-
-FORK = multiprocessing.get_context("fork")
+# A forked child has the locks of its parent's threads, but not the threads: torch would wait for them forever.
+SPAWN = multiprocessing.get_context("spawn")
+LIMIT = 60.0
+"""Seconds that a child may take from one message to the next, its imports included."""
 
 
-def build(
-    folder: Path, env: Any = None, save_interval: int = 1, student: dict | None = None, **algorithm: Any
-) -> DaggerRunner:
-    """Return a runner on a small environment that saves after every iteration."""
-    import random
+class Child:
+    """A function in a process of its own, and a pipe from there."""
 
-    import numpy as np
+    def __init__(self, function: Callable[..., None], *args: Any) -> None:
+        """Start the function.
 
-    torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002
-    random.seed(0)
-    teacher = folder.parent / "teacher.pt"
-    if not teacher.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(teacher_checkpoint(), teacher)
-        torch.manual_seed(0)
-    options = {
-        "teacher_checkpoint": str(teacher),
-        "phase1_iterations": 2,
-        "max_buffer_size": 240,
-        "mini_batch_size": 16,
-        "max_updates_per_iteration": 4,
-    }
-    cfg = runner_cfg(student=student, **(options | algorithm)) | {"save_interval": save_interval, "keep_last": 2}
-    return DaggerRunner(env or NoisyEnv(), cfg, str(folder), "cpu")
-
-
-def newest_of(root: Path) -> Path | None:
-    """Return the newest intact checkpoint of the newest run that has one; runs are numbered ``run_<n>``."""
-    runs = sorted(root.glob("run_*"), key=lambda path: int(path.name.removeprefix("run_")), reverse=True)
-    return next((found for run in runs if (found := newest_intact(run)[0]) is not None), None)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    with (
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
-        yield
-
-
-def in_child(function: Callable[..., Any], *args: Any) -> Any:
-    """Return what a function returns in a process of its own, whose limits and faults are its own, too."""
-    here, there = FORK.Pipe(duplex=False)
-
-    def run() -> None:
-        try:
-            result = ("result", function(*args))
-        except BaseException as error:
-            result = ("error", f"{type(error).__name__}: {error}")
-        there.send(result)
+        Args:
+            function: Called with the arguments and the pipe's end; of a module, as the child has to import it.
+            *args: Arguments that can be pickled.
+        """
+        self._name = function.__name__
+        self._errors = Path(tempfile.mkstemp(prefix="child-", suffix=".txt")[1])
+        self._pipe, there = SPAWN.Pipe(duplex=False)
+        self.process = SPAWN.Process(target=_run, args=(function, args, there, self._errors))
+        self.process.start()
         there.close()
-        sys.stdout.flush()
-        os._exit(0)
 
-    process = FORK.Process(target=run)
-    process.start()
-    there.close()
+    def receive(self, limit: float = LIMIT) -> Any:
+        """Return the next message.
+
+        Raises:
+            EOFError: If the child has ended without one.
+            AssertionError: If there is none within ``limit`` seconds; the message shows where the child hangs.
+        """
+        if not self._pipe.poll(limit):
+            assert self.process.pid is not None
+            os.kill(self.process.pid, signal.SIGUSR1)
+            self.process.join(1.0)
+            self.kill()
+            raise AssertionError(f"{self._name} sent nothing for {limit:g} s. It was here:\n{self.errors()}")
+        return self._pipe.recv()
+
+    def messages(self) -> Iterator[Any]:
+        """Yield the messages that have been sent."""
+        with contextlib.suppress(EOFError):
+            while self._pipe.poll():
+                yield self._pipe.recv()
+
+    def errors(self) -> str:
+        """Return what the child wrote to standard error."""
+        return self._errors.read_text()
+
+    def kill(self) -> None:
+        """End the child at once."""
+        self.process.kill()
+        self.process.join()
+
+
+def _run(function: Callable[..., None], args: tuple, answers: Connection, errors: Path) -> None:
+    # The interpreter's own descriptor, which C code writes to, too.
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), 2)
+    faulthandler.register(signal.SIGUSR1, sys.__stderr__, all_threads=True)
+    function(*args, answers)
+
+
+def in_child(function: Callable[..., Any], *args: Any, limit: float = LIMIT) -> Any:
+    """Return the result of a function in a process of its own, with limits and faults of its own.
+
+    Raises:
+        AssertionError: If the function raised, took longer than ``limit`` seconds, or its process died.
+    """
+    child = Child(_answer, function, args)
     try:
-        kind, value = here.recv()
+        kind, value = child.receive(limit)
     except EOFError:
-        process.join()
-        raise AssertionError(f"the child ended with code {process.exitcode} and no result") from None
-    process.join()
+        child.process.join()
+        raise AssertionError(
+            f"{function.__name__} ended with {child.process.exitcode}: {child.errors()}"
+        ) from None
+    child.process.join()
     assert kind == "result", value
     return value
+
+
+def _answer(function: Callable[..., Any], args: tuple, answers: Connection) -> None:
+    try:
+        result = ("result", function(*args))
+    except BaseException as error:
+        result = ("error", f"{type(error).__name__}: {error}")
+    answers.send(result)

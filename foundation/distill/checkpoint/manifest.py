@@ -99,7 +99,12 @@ def digest_beside(checkpoint: Path) -> FileDigest | None:
         CheckpointError: If the manifest is damaged.
     """
     path = manifest_path(checkpoint)
-    return Manifest.read(path).files.get(checkpoint.name) if path.is_file() else None
+    if not path.is_file():
+        return None
+    files = Manifest.read(path).files
+    if checkpoint.name not in files:
+        raise CheckpointError(f"manifest {path} is damaged: it does not list {checkpoint.name}")
+    return files[checkpoint.name]
 
 
 def numbered_checkpoints(run_dir: Path) -> list[Path]:
