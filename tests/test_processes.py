@@ -39,8 +39,9 @@ def test_a_child_that_dies_is_an_error_with_its_code():
 
 
 def test_a_child_multiplies_matrices_although_its_parents_threads_have_begun():
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         assert product(300) == in_child(product, 300) == 300.0**3
     finally:
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)

@@ -86,9 +86,8 @@ def in_child(function: Callable[..., Any], *args: Any, limit: float = LIMIT) -> 
         kind, value = child.receive(limit)
     except EOFError:
         child.process.join()
-        raise AssertionError(
-            f"{function.__name__} ended with {child.process.exitcode}: {child.errors()}"
-        ) from None
+        code = child.process.exitcode
+        raise AssertionError(f"{function.__name__} ended with code {code}:\n{child.errors()}") from None
     child.process.join()
     assert kind == "result", value
     return value
