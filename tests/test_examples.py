@@ -1,0 +1,62 @@
+"""The examples run, and show what they say."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run an example for some iterations, and return the last number of each line that it prints, by its words."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def run_example(name: str, iterations: int) -> dict[str, float]:
+        importlib.import_module(name).main(iterations=iterations)
+        out = capsys.readouterr().out
+        return {words.strip(): float(number) for words, number in re.findall(r"^(\S.*?) +(-?[\d.]+)$", out, re.M)}
+
+    return run_example
+
+
+def test_the_list_of_examples_is_complete():
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == [
+        "1_one_class_name",
+        "2_your_own_environment",
+        "3_recurrent_student",
+        "4_several_teachers",
+        "5_a_strategy_of_your_own",
+    ]
+
+
+def test_one_class_name_is_all_that_changes_under_rsl_rls_own_runner(run):
+    (words, error), *_ = run("1_one_class_name", 12).items()
+    assert words.startswith("38400 transitions")
+    assert 0.0 < error < 0.3
+
+
+def test_a_student_of_ones_own_environment_learns_from_its_teacher(run):
+    returns = run("2_your_own_environment", 30)
+    assert 20.0 < returns["student"] < returns["teacher"]
+
+
+def test_a_recurrent_student_does_better_than_one_without_memory(run):
+    returns = run("3_recurrent_student", 30)
+    assert returns["recurrent"] > returns["feed-forward"] + 5.0
+
+
+def test_a_student_learns_from_two_teachers(run):
+    returns = run("4_several_teachers", 20)
+    assert returns["student"] > 0.8 * returns["teachers"] > 10.0
+
+
+def test_a_strategy_of_ones_own_is_used(run):
+    returns = run("5_a_strategy_of_your_own", 10)
+    assert set(returns) == {"passes", "5_a_strategy_of_your_own:NewestTwice"}
+    assert returns["passes"] != returns["5_a_strategy_of_your_own:NewestTwice"]
