@@ -31,7 +31,7 @@ def serving(*words: str) -> Iterator[str]:
     """Run a command of ours in a folder of its own, and give the address that it prints."""
     with tempfile.TemporaryDirectory() as folder:
         command = subprocess.Popen(
-            [sys.executable, "-m", "foundation.rsl_rl.main", *words],
+            [sys.executable, "-m", "foundation.cli.main", *words],
             cwd=folder,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,12 +145,3 @@ def _cell(value: Interval, column: Column) -> str:
     if value.half is not None:
         text += f" ± {column.form.format(column.factor * value.half)}"
     return text + column.unit
-
-
-def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table in columns."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -13,7 +13,7 @@ import numpy as np
 import foundation
 from foundation.evaluation import charts
 from foundation.evaluation.curves import read_curves
-from foundation.evaluation.page import chart, code, folded, page, section, table, text, write_whole
+from foundation.evaluation.page import chart, code, folded, page, section, table, text
 from foundation.evaluation.page import charts as side_by_side
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ class Context:
     """Distance to the target that counts as settled [m]."""
 
 
-def write_report(evaluation: Evaluation, context: Context, path: Path) -> None:
-    """Write the report to ``path``, whole or not at all."""
-    write_whole(path, report(evaluation, context))
-
-
-def report(evaluation: Evaluation, context: Context) -> str:
+def report_html(evaluation: Evaluation, context: Context) -> str:
     """Return the report as HTML that loads nothing from anywhere."""
     flights = evaluation.flights
     roles = " and ".join(flights)

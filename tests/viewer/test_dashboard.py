@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import foundation
-from foundation.rsl_rl import train
+from foundation.cli import train
 from foundation.viewer import dashboard
 from foundation.viewer.clips import ClipCamera
 from foundation.viewer.dashboard import driver, phase

@@ -10,7 +10,7 @@ import torch
 
 import foundation
 from foundation.evaluation.policies import Policy, load_policy
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.tasks import packaged_teacher
 from foundation.viewer.flight import LONGEST_JUMP, Flight
 from tests.export.models import policy
 

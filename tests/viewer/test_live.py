@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.tasks import packaged_teacher
 from tests.browser import DESKTOP, Page
 from tests.viewer.conftest import Served, served
 

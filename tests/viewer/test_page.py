@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foundation.rsl_rl import play
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.cli import play
+from foundation.tasks import packaged_teacher
 
 pytest.importorskip("viser", reason="viser is not installed")
 

@@ -8,7 +8,7 @@ import pytest
 import foundation
 from foundation.evaluation.policies import load_policy
 from foundation.evaluation.recording import record
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.tasks import packaged_teacher
 from foundation.viewer import palette
 from foundation.viewer.camera import Camera
 from foundation.viewer.errors import ViewerError

@@ -8,8 +8,8 @@ import shlex
 
 import pytest
 
+from foundation.cli import evaluate
 from foundation.evaluation.curves import phase_switch, read_curves
-from foundation.rsl_rl import evaluate
 from tests.browser import DESKTOP, PHONE
 
 
@@ -73,7 +73,7 @@ def test_the_command_in_the_report_repeats_it(report, tmp_path, open_page):
 
 
 def test_a_teacher_alone_has_a_report_too_and_the_packaged_one_leaves_it_here(tmp_path, monkeypatch, capsys):
-    from foundation.rsl_rl.cli import packaged_teacher
+    from foundation.tasks import packaged_teacher
 
     monkeypatch.chdir(tmp_path)
     evaluate.main(["--teacher", str(packaged_teacher()), "--num_envs", "8", "--steps", "20", "--num_seeds", "1"])

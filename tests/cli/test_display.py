@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
+from foundation.cli import train
 from foundation.distill.display import ProgressLine
-from foundation.rsl_rl import train
-from tests.rsl_rl.conftest import distillation_flags
+from tests.cli.conftest import distillation_flags
 
 SCREEN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -21,7 +21,7 @@ def on_a_terminal(words: list[str], folder) -> str:
     """Return all that a command writes to a terminal of its own."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "foundation.rsl_rl.main", *words],
+        [sys.executable, "-m", "foundation.cli.main", *words],
         cwd=folder,
         stdout=theirs,
         stderr=subprocess.DEVNULL,
