@@ -1,7 +1,4 @@
-"""A page that shows a training run: its fleet in flight, curves, phase and iteration.
-
-Nothing can be changed there.
-"""
+"""A read-only page of a training run: its fleet in flight, curves, phase and iteration."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ import numpy as np
 from foundation.distill.display import Display, Iteration, announce
 from foundation.viewer import palette
 from foundation.viewer.clips import Clip, ClipCamera
-from foundation.viewer.fleet import Fleet, look
+from foundation.viewer.fleet import Fleet, take_snapshot
 from foundation.viewer.history import History
 from foundation.viewer.plots import LEGEND, add_plot, thinned
 from foundation.viewer.scene import FleetScene
@@ -32,23 +29,24 @@ FPS = 15.0
 CLIP_SECONDS = 3.0
 """Length of a clip, in simulated time [s]."""
 SHOWN_VEHICLES = 100
-LAST_WORDS_SECONDS = 0.2
+FLUSH_SECONDS = 0.2
+"""Time for the last messages to reach the browsers before the server stops [s]."""
 CURVE_SECONDS = 0.5
-"""Least wall time between two drawings of the curves [s]."""
+"""Shortest wall time between two updates of the curves [s]."""
 
 
 @contextlib.contextmanager
 def watched(
     display: Display, env: PointCtrlEnv, where: tuple[str, int], title: str, trained: str
 ) -> Iterator[Display]:
-    """Serve the page, and return a display that shows iterations there, too.
+    """Serve the page, and return a display that shows iterations on the terminal and on the page.
 
     Args:
         display: Shows the iterations on the terminal.
         env: The environment that is trained in.
         where: Host and port.
         title: Name of the run.
-        trained: Role of the policy that the run trains, ``teacher`` or ``student``.
+        trained: Role of the policy that is trained, ``teacher`` or ``student``.
     """
     with serving(*where, title) as server:
         dashboard = Dashboard(server, env, title, trained)
@@ -56,28 +54,28 @@ def watched(
         if not is_private(where[0]):
             announce("[Run] everyone who reaches this machine can watch")
         with dashboard:
-            yield Both(display, dashboard)
+            yield _Both(display, dashboard)
 
 
-class Both:
-    """Shows iterations in two places."""
+class _Both:
+    """Passes iterations to the terminal and to the dashboard."""
 
-    def __init__(self, first: Display, second: Dashboard) -> None:
-        """Remember the places."""
-        self._first, self._second = first, second
+    def __init__(self, terminal: Display, dashboard: Dashboard) -> None:
+        """Take both displays."""
+        self._terminal, self._dashboard = terminal, dashboard
 
     def show(self, iteration: Iteration) -> None:
-        """Show one."""
-        self._first.show(iteration)
-        self._second.show(iteration)
+        """Show an iteration."""
+        self._terminal.show(iteration)
+        self._dashboard.show(iteration)
 
     def close(self) -> None:
-        """Show no more on the terminal; the page belongs to its context."""
-        self._first.close()
+        """Close the terminal's display; the dashboard ends with its context."""
+        self._terminal.close()
 
 
 class Dashboard:
-    """Draws the page on a thread of its own while it is entered."""
+    """Updates the page on its own thread, as a context manager."""
 
     def __init__(self, server: viser.ViserServer, env: PointCtrlEnv, title: str, trained: str) -> None:
         """Build the page.
@@ -86,7 +84,7 @@ class Dashboard:
             server: The server.
             env: The environment.
             title: Name of the run.
-            trained: Role of the policy that the run trains.
+            trained: Role of the policy that is trained.
         """
         self._server = server
         self._title = title
@@ -94,14 +92,14 @@ class Dashboard:
         self._dt, self._num_envs = env.sim.dt, env.num_envs
         self._fleet = Fleet(env.sim.params, env.nominal, self._count)
         self._camera = ClipCamera(env, self._count, max(2, round(CLIP_SECONDS / self._dt)))
-        self._camera.want()
+        self._camera.request()
         self._text = server.gui.add_markdown("")
         self._bar = server.gui.add_progress_bar(0.0)
         server.gui.add_markdown(LEGEND)
         self._loss: viser.GuiUplotHandle | None = None
         self._reward: viser.GuiUplotHandle | None = None
         self._trained = self._role = trained
-        self._scene = FleetScene(server, self._fleet, look(env.sim, self._count), self._role)
+        self._scene = FleetScene(server, self._fleet, take_snapshot(env.sim, self._count), self._role)
         self._scene.aim(None)
         self._newest: Iteration | None = None
         self._losses: tuple[list[float], list[float]] = ([], [])
@@ -111,23 +109,22 @@ class Dashboard:
         self._thread = threading.Thread(target=self._draw, name="dashboard", daemon=True)
 
     def __enter__(self) -> Dashboard:
-        """Begin to draw."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End."""
+        """Stop the thread and show the last figures."""
         self._camera.close()
         self._stop.set()
         self._thread.join()
         self._draw_figures()
         self._text.content += "\n\n**The run has ended.**"
         self._server.flush()
-        # What is on its way has to arrive before the server goes.
-        time.sleep(LAST_WORDS_SECONDS)
+        time.sleep(FLUSH_SECONDS)
 
     def show(self, iteration: Iteration) -> None:
-        """Take an iteration's figures; called by the thread that trains."""
+        """Record an iteration's figures; called by the training thread."""
         with self._lock:
             self._newest = iteration
             for curve, value in ((self._losses, iteration.loss), (self._rewards, iteration.reward)):
@@ -138,30 +135,35 @@ class Dashboard:
     def _draw(self) -> None:
         try:
             self._draw_until_stopped()
-        except Exception as error:  # a page that fails costs the page, not the run
+        except Exception as error:  # a failing page must not stop the run
             self._camera.close()
             announce(f"[Run] the dashboard failed, training goes on without it: {type(error).__name__}: {error}")
             self._text.content = "**The dashboard failed; the run goes on.**"
 
     def _draw_until_stopped(self) -> None:
-        clip, shown, begun, drawn = Clip([], np.zeros((0, self._count), dtype=bool)), 0, 0.0, -CURVE_SECONDS
+        clip, shown, started, last_update = (
+            Clip([], np.zeros((0, self._count), dtype=bool)),
+            0,
+            0.0,
+            -CURVE_SECONDS,
+        )
         history = History(self._count, self._dt, CLIP_SECONDS)
         while not self._stop.is_set():
             now = time.monotonic()
-            # The next clip is made while this one is shown.
-            self._camera.want()
+            # The next clip is recorded while this one is shown.
+            self._camera.request()
             newer = self._camera.take() if shown == len(clip.moments) else None
             if newer is not None:
-                clip, shown, begun = newer, 0, now
+                clip, shown, started = newer, 0, now
                 history = History(self._count, self._dt, CLIP_SECONDS)
-            due = min(int((now - begun) / self._dt) + 1, len(clip.moments))
+            due = min(int((now - started) / self._dt) + 1, len(clip.moments))
             if shown < due:
                 for step in range(shown, due):
                     history.append(clip.moments[step], clip.ended[step])
                 shown = due
                 self._scene.draw(clip.moments[shown - 1], history.trails(self._fleet.targets))
-            if now - drawn >= CURVE_SECONDS:
-                drawn = now
+            if now - last_update >= CURVE_SECONDS:
+                last_update = now
                 self._draw_figures()
             self._stop.wait(1.0 / FPS)
 

@@ -57,7 +57,7 @@ def test_a_clip_holds_consecutive_steps_of_the_first_vehicles_and_reading_change
     actions = torch.full((5, 4), 0.1)
     for number in range(9):
         if number == 2:
-            camera.want()
+            camera.request()
         env.step(actions)
     clip = camera.take()
     assert clip is not None
@@ -84,12 +84,12 @@ def test_a_clip_is_taken_once_and_none_is_made_unless_one_is_wanted():
 
     two_steps()
     assert camera.take() is None
-    camera.want()
+    camera.request()
     two_steps()
     assert camera.take() is not None
     assert camera.take() is None
     camera.close()
-    camera.want()
+    camera.request()
     two_steps()
     assert camera.take() is None
 
