@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -75,9 +77,9 @@ def test_a_recurrent_export_that_is_never_reset_is_noticed(tmp_path):
         def reset(self, dones):
             pass
 
-    require_agreement(made.model, OnnxStepper(path, 3), env, 200)
+    require_agreement(made.model, partial(OnnxStepper, path), env, 200)
     with pytest.raises(ExportError, match="does not do what"):
-        require_agreement(made.model, Forgetful(path, 3), env, 200)
+        require_agreement(made.model, partial(Forgetful, path), env, 200)
 
 
 def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_path):
@@ -95,12 +97,15 @@ def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_pa
         ExportError, match=r"not stable: .* actions to within \S+, but .* grows to \S+ by step \d+"
     ):
         require_agreement(
-            made.model, Rounding(path, 3), lambda: foundation.make_env("distillation", num_envs=3), 200
+            made.model, partial(Rounding, path), lambda: foundation.make_env("distillation", num_envs=3), 200
         )
 
 
 def test_nan_is_no_agreement(tmp_path):
     class Broken:
+        def __init__(self, num_envs):
+            pass
+
         def __call__(self, obs):
             return np.full((3, 4), np.nan, dtype=np.float32)
 
@@ -108,7 +113,7 @@ def test_nan_is_no_agreement(tmp_path):
             pass
 
     with pytest.raises(ExportError, match="step 0 an action differs by nan"):
-        require_agreement(policy(), Broken(), env, 10)
+        require_agreement(policy(), Broken, env, 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
