@@ -12,8 +12,7 @@ import numpy as np
 from foundation.distill.runner import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
-from foundation.evaluation.page import chart, page, section, table, text
-from foundation.evaluation.page import charts as side_by_side
+from foundation.evaluation.page import chart, page, section, side_by_side, table, text
 from foundation.tasks.config import PARAMS, load_params
 
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")

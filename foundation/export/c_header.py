@@ -109,7 +109,7 @@ class CHeader:
 
     def _reset(self) -> str:
         if not self.network.recurrent:
-            return "    (void)state; /* a feed-forward policy remembers nothing */"
+            return "    (void)state; /* a feed-forward policy keeps no state */"
         body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in self._kept_fields)
         return (
             "    for (int layer = 0; layer < POLICY_LAYERS; ++layer) {\n"

@@ -124,8 +124,8 @@ def extract(model: MLPModel) -> Network:
         )
     mean = scale = None
     if not isinstance(model.obs_normalizer, nn.Identity):
-        mean = _numbers(model.obs_normalizer._mean)[0]
-        scale = _numbers(model.obs_normalizer._std)[0] + model.obs_normalizer.eps
+        mean = _numbers(model.obs_normalizer.mean)
+        scale = _numbers(model.obs_normalizer.std) + model.obs_normalizer.eps
     cell, recurrent = None, []
     if isinstance(model, RNNModel):
         rnn = model.rnn.rnn
