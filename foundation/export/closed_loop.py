@@ -74,16 +74,15 @@ def require_agreement(
     env = make_env()
     stepper = make_stepper(env.num_envs)
     alone = _differences(model, stepper, env, make_env(), steps, to_rotors, apart=True)
-    worst = _largest(alone)
-    if worst <= TOLERANCE:
-        return Agreement(steps, env.num_envs, worst)
-    step = next(index for index, value in enumerate(alone) if not value <= TOLERANCE)
+    if alone[-1] <= TOLERANCE:
+        return Agreement(steps, env.num_envs, max(alone))
+    step = len(alone) - 1
     stepper.reset(np.ones(env.num_envs, dtype=bool))
-    same = _largest(_differences(model, stepper, make_env(), make_env(), steps, to_rotors, apart=False))
-    if same <= SAME_TOLERANCE:
+    same = _differences(model, stepper, make_env(), make_env(), steps, to_rotors, apart=False)
+    if same[-1] <= SAME_TOLERANCE:
         raise ExportError(
             "the policy is not stable: from the same observations the export computes its actions to within "
-            f"{same:.1e}, but in a loop of its own this rounding grows to {alone[step]:g} by step {step}, "
+            f"{max(same):.1e}, but in a loop of its own this rounding grows to {alone[step]:g} by step {step}, "
             f"more than {TOLERANCE:g}; train it longer"
         )
     raise ExportError(
@@ -101,7 +100,18 @@ def _differences(
     to_rotors: Callable[[np.ndarray], np.ndarray],
     apart: bool,
 ) -> list[float]:
-    """Return the largest difference of an action at each step, in separate loops or on the same observations."""
+    """Return the largest difference of an action at each step, up to the first that exceeds the tolerance.
+
+    Args:
+        model: The policy, which flies ``env``.
+        stepper: The exported policy.
+        env: The policy's environment.
+        own_env: The exported policy's environment.
+        steps: Number of steps.
+        to_rotors: Maps the policy's actions to those that the exported policy returns.
+        apart: Whether ``own_env`` is stepped by the exported policy, or by the policy as well.
+    """
+    tolerance = TOLERANCE if apart else SAME_TOLERANCE
     model.reset()
     found = []
     with torch.inference_mode():
@@ -110,13 +120,10 @@ def _differences(
             expected = model(obs)
             actions = stepper(torch.cat([own_obs[group] for group in model.obs_groups], dim=-1).numpy())
             found.append(float(np.abs(to_rotors(expected.numpy()) - actions).max()))
+            if not found[-1] <= tolerance:  # also for NaN
+                break
             obs, _, dones, _ = env.step(expected)
             own_obs, _, own_dones, _ = own_env.step(torch.as_tensor(actions) if apart else expected)
             model.reset(dones)
             stepper.reset(own_dones.numpy() > 0)
     return found
-
-
-def _largest(values: list[float]) -> float:
-    """Return the maximum, NaN if there is one."""
-    return float(np.max(values))

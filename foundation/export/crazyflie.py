@@ -160,8 +160,9 @@ class Controller:
         yaw_deg: float | None = 0.0,
         enabled: bool = True,
         has_position: bool = True,
+        calls: int = 1,
     ) -> np.ndarray:
-        """Return the forces over full scale, shape (4,), of one call at 1000 Hz; -1 where PID flies.
+        """Return the forces over full scale, shape (4,), after calls at 1000 Hz; -1 where PID flies.
 
         Args:
             state: Position [m], attitude (x, y, z, w), velocity [m/s], world frame, shape (10,).
@@ -170,10 +171,13 @@ class Controller:
             yaw_deg: Yaw setpoint [deg], or None for none.
             enabled: Whether ``foundation.enable`` is set.
             has_position: Whether the setpoint is a position.
+            calls: Number of calls with these arguments.
         """
         forces = np.empty(4, dtype=np.float32)
         yaw, flags = ctypes.c_float(yaw_deg or 0.0), (int(enabled), int(has_position), int(yaw_deg is not None))
-        self.library.bridge_control(*c_arrays(state, gyro_deg, target), yaw, *flags, *c_arrays(forces))
+        arguments = (*c_arrays(state, gyro_deg, target), yaw, *flags, *c_arrays(forces))
+        for _ in range(calls):
+            self.library.bridge_control(*arguments)
         return forces
 
     def action(self) -> np.ndarray:
@@ -207,11 +211,12 @@ class CrazyflieStepper:
         Close to standstill the thrust curve is negative, but a motor cannot pull downwards: zero force then stands
         for a range of actions, and the controller's last action is returned.
         """
+        calls = FIRMWARE_HZ // self._vehicle.rate
         forces, last = np.empty((2, len(obs), 4))
         for index, (controller, row) in enumerate(zip(self._controllers, obs, strict=True)):
             state, gyro_deg = firmware_state(row.astype(np.float64), self.TARGET, self.YAW_DEG)
-            for _ in range(FIRMWARE_HZ // self._vehicle.rate):
-                forces[index] = controller.control(state, gyro_deg, self.TARGET, self.YAW_DEG + self.turn_deg)
+            yaw_deg = self.YAW_DEG + self.turn_deg
+            forces[index] = controller.control(state, gyro_deg, self.TARGET, yaw_deg, calls=calls)
             last[index] = controller.action()
         smallest = 1e-9
         pushing = 2.0 * self._vehicle.speed(np.maximum(forces * self._vehicle.full_thrust, smallest)) - 1.0

@@ -15,7 +15,7 @@ from foundation.cli import train
 from foundation.viewer import dashboard
 from foundation.viewer.clips import ClipCamera
 from foundation.viewer.dashboard import driver, phase
-from tests.browser import DESKTOP, Page
+from tests.browser import Page
 from tests.viewer.conftest import served
 
 FLAGS = [
@@ -117,10 +117,12 @@ def test_of_a_mixture_it_is_who_drives_more(probability, role):
 def test_the_page_shows_iterations_as_they_end_and_offers_nothing_to_change(browser, tmp_path):
     pytest.importorskip("viser", reason="viser is not installed")
     long = ["--num_envs", "8", "--max_iterations", "100000", "agent.algorithm.phase1_iterations=2", "--quiet"]
+    # Iterations are short, so that the run reacts to Ctrl-C soon.
+    long += ["agent.num_steps_per_env=20", "agent.algorithm.max_updates_per_iteration=3"]
     with served(
         "train", "--task", "distillation", *long, "--dashboard", "--port", "0", folder=tmp_path
     ) as running:
-        opened = Page(browser, DESKTOP)
+        opened = Page(browser, {"width": 800, "height": 560})
         opened.page.goto(running.url)
         shown = opened.page.get_by_text(re.compile(r"iteration \d+ of 100000"))
         shown.wait_for()
@@ -135,7 +137,6 @@ def test_the_page_shows_iterations_as_they_end_and_offers_nothing_to_change(brow
         names = [control.inner_text() for control in controls.all()]
         assert [name for name in names if name] == []
         assert opened.page.locator("input:visible").count() == 0
-        opened.page.screenshot(path=tmp_path / "dashboard.png")
         assert opened.complaints == []
         opened.page.close()
         assert running.end(signal.SIGINT) == 130
