@@ -1,4 +1,4 @@
-"""What the scripts share, given names that cannot be."""
+"""Names that no device or file can have, and errors on one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_checkpoint_of_a_name_that_no_file_can_have_does_not_exist(tmp_path, m
             find_checkpoint(*arguments)
 
 
-def test_an_error_is_one_line_and_steers_no_terminal_whatever_it_quotes(capsys):
+def test_an_error_is_one_line_and_its_quotes_cannot_steer_a_terminal(capsys):
     with pytest.raises(SystemExit) as caught, errors_as_one_line():
         raise ConfigError("got a\nb \x1b[2J\u2028\ud800 é")
     assert caught.value.code == 2

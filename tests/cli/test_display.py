@@ -1,4 +1,4 @@
-"""What train prints: blocks, a line on a terminal, or next to nothing."""
+"""The output of train: blocks, a line on a terminal, or warnings and results only."""
 
 from __future__ import annotations
 

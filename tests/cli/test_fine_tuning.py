@@ -24,7 +24,7 @@ FINE_TUNING = ["--task", "point_ctrl", "--num_envs", "8", *SHORT, "agent.save_in
 
 
 def fine_tune(workspace: Path, student: Path, *more: str) -> Path:
-    """Fine-tune a student for three iterations unless told otherwise, and return the run's folder."""
+    """Fine-tune a student for three iterations, or as the flags say, and return the run's folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workspace)
         train.main([*FINE_TUNING, "--max_iterations", "3", "--init_from", str(student), *more])

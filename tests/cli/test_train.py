@@ -249,7 +249,7 @@ def test_three_settings_make_the_student_recurrent_and_it_can_be_evaluated(empty
     assert "student" in capsys.readouterr().out
 
 
-def test_the_learning_rate_falls_over_the_whole_run_without_being_told_its_length(empty):
+def test_the_learning_rate_falls_over_the_whole_run_without_a_setting_of_its_length(empty):
     train.main(
         ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
         + ["agent.algorithm.learning_rate_schedule=linear"]

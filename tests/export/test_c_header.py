@@ -27,7 +27,7 @@ def compiled(network, folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_it_computes_the_actions_of_the_network_and_forgets_where_it_is_reset(kind, activation, tmp_path):
+def test_it_computes_the_actions_of_the_network_and_is_reset_where_a_mask_says_so(kind, activation, tmp_path):
     network = extract(policy(kind, activation))
     stepper = CStepper(compiled(network, tmp_path).path, 4, 4)
     state = initial_state(network, 4)

@@ -225,7 +225,7 @@ def turned(heading: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("here", [0.0, 1.0, 3.0, -3.0])
-def test_a_far_heading_is_told_of_step_by_step_the_short_way_round(controller, vehicle, here):
+def test_a_far_heading_is_approached_step_by_step_the_short_way_round(controller, vehicle, here):
     reach = vehicle.heading_reach
     assert 0.0 < reach < 0.5
     for wanted in (here, here + 0.5 * reach, here + 7.0 * reach, here - 2.0, here + 3.0, here + 2.0 * np.pi):
@@ -245,7 +245,7 @@ def test_pid_flies_close_to_the_ground_which_the_policy_has_never_seen(controlle
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"has_position": False}, {"target": np.zeros(3)}])
-def test_pid_forgets_what_it_summed_up_whenever_the_policy_hands_back_and_at_no_other_time(controller, change):
+def test_pid_is_reset_whenever_the_policy_hands_back_and_at_no_other_time(controller, change):
     flown = {"state": HOVER, "gyro_deg": STILL, "target": TARGET}
     before = controller.pid_resets()
     for _ in range(3):
@@ -288,7 +288,7 @@ def test_motors_too_weak_for_the_policy_fail_the_self_test_and_leave_the_flight_
     np.testing.assert_array_equal(weak.control(HOVER, STILL, TARGET), BY_PID)
 
 
-def test_the_firmware_is_told_of_the_propellers_that_the_vehicle_needs(tmp_path, vehicle):
+def test_the_app_configures_the_propellers_that_the_vehicle_needs(tmp_path, vehicle):
     for name, curve in (("upgraded", vehicle.thrust_curve), ("standard", (0.0, 0.0, 0.12))):
         (tmp_path / name).mkdir()
         write_crazyflie("", replace(vehicle, thrust_curve=curve), Origin("run", 100.0), tmp_path / name)

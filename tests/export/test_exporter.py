@@ -1,4 +1,4 @@
-"""An export does what the checkpoint's policy does, or there is none."""
+"""An export agrees with the checkpoint's policy, or it fails and leaves no file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_format_of_every_kind_flies_a_thousand_steps_as_the_policy_does(fo
 
 
 def change_after_writing(monkeypatch) -> None:
-    """Let the policy differ by a hundredth from what was written when it is flown."""
+    """Change the policy by a hundredth between writing and checking it."""
 
     def changed(model, *args, **kwargs):
         model.mlp[-1].bias.data[0] += 0.01
@@ -82,7 +82,7 @@ def test_a_recurrent_export_that_is_never_reset_is_noticed(tmp_path):
         require_agreement(made.model, partial(Forgetful, path), env, 200)
 
 
-def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_path):
+def test_a_policy_that_is_not_stable_is_distinguished_from_an_export_that_is_wrong(tmp_path):
     path = tmp_path / "policy.onnx"
     made = source("mlp")
     made.model.mlp[-1].weight.data *= 30.0

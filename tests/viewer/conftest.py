@@ -1,4 +1,4 @@
-"""What the viewer's tests share: short runs, and commands that serve pages."""
+"""Short runs and commands that serve pages, shared by the viewer's tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.cli.conftest import student_run, teacher_run, workspace  # noqa: F401 (fixtures)
 
 PATIENCE = 60.0
-"""Seconds until a command that says nothing counts as stuck."""
+"""Longest wait for a command's output or end [s]."""
 
 
 class Served:

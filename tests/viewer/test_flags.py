@@ -1,4 +1,4 @@
-"""Flags of play and train that concern the viewer: what they refuse, and where files go."""
+"""The viewer's flags of play and train: refused values, and paths of the files."""
 
 from __future__ import annotations
 

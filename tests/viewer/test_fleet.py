@@ -1,4 +1,4 @@
-"""Where a fleet is drawn."""
+"""Positions, meshes, trails and curves of a drawn fleet."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_trail_ends_at_its_vehicle_and_reaches_back_two_seconds():
 def test_a_trail_does_not_lead_from_one_episode_into_the_next(marked):
     history, targets = History(2, 0.01, 10.0), grid(2)
     for step in range(100):
-        # The first vehicle begins anew, far away.
+        # The first vehicle starts a new episode, far away.
         moment = moving(step)
         moment.pos_w[0, 2] += 5.0 * (step >= 50)
         history.append(moment, np.array([marked and step == 50, False]))

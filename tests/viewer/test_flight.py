@@ -132,7 +132,7 @@ def test_a_policy_that_takes_over_again_remembers_nothing_of_its_last_turn(clock
     assert torch.equal(remembering.count, torch.ones(4))
 
 
-def test_a_policy_is_told_of_episodes_that_end(clock):
+def test_a_policy_is_reset_where_episodes_end(clock):
     remembering = Counting(4)
     flight = Flight(make_env(episode_steps=5), remembering, clock=clock)
     for _ in range(7):
@@ -171,7 +171,7 @@ def test_new_vehicles_fly_on_with_the_same_policy_from_their_first_state(teacher
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
-def test_a_recurrent_policy_forgets_where_an_episode_begins_or_another_had_its_turn(kind, teacher, clock):
+def test_a_recurrent_policy_is_reset_where_an_episode_starts_or_another_policy_flew(kind, teacher, clock):
     student = Policy(policy(kind), "student", Path("student.pt"))
     flight = Flight(make_env(), student, clock=clock)
     flight.step()

@@ -1,4 +1,4 @@
-"""Videos: what a player will see in them."""
+"""Videos, decoded again."""
 
 from __future__ import annotations
 
