@@ -146,7 +146,9 @@ class Controller:
             full_thrust: Thrust of one motor at the firmware's full scale [N].
         """
         self.library = ctypes.CDLL(str(library.resolve()))
+        """The loaded library."""
         self.full_thrust = full_thrust
+        """Thrust of one motor at the firmware's full scale [N]."""
 
     def init(self) -> bool:
         """Restart the controller; return whether the firmware's self-test passes."""

@@ -66,18 +66,18 @@ class FleetScene:
     def draw(self, moment: Snapshot, trails: np.ndarray | None = None) -> None:
         """Show a moment and trails, segments (S, 2, 3); None keeps the present trails."""
         poses = self._fleet.poses(moment)
-        rotor_quat = _wxyz(poses.body_quat)
+        quat = _wxyz(poses.body_quat)
         with self._server.atomic():
             self._bodies.batched_positions = poses.body_pos.astype(np.float32)
-            self._bodies.batched_wxyzs = rotor_quat
+            self._bodies.batched_wxyzs = quat
             self._bodies.batched_scales = poses.body_scale.astype(np.float32)
             for node in (self._discs, self._bars):
                 node.batched_positions = poses.rotor_pos.reshape(-1, 3).astype(np.float32)
-                node.batched_wxyzs = np.repeat(rotor_quat, 4, axis=0)
+                node.batched_wxyzs = np.repeat(quat, 4, axis=0)
             self._discs.batched_scales = poses.rotor_radius.ravel().astype(np.float32)
             self._bars.batched_scales = _bar_scales(poses)
             if trails is not None:
-                # viser ignores an update without segments.
+                # A node keeps its old segments on an empty update.
                 self._trails.points = trails if len(trails) else np.zeros((1, 2, 3), dtype=np.float32)
 
     def recolour(self, role: str) -> None:
