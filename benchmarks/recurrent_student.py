@@ -91,7 +91,7 @@ def train(task: str, experiment: str, seed: int, iterations: int, more: list[str
 
 
 def foundation(command: str, arguments: list[str]) -> None:
-    words = [sys.executable, "-m", "foundation.rsl_rl.main", command, *arguments, *FAMILY]
+    words = [sys.executable, "-m", "foundation.cli.main", command, *arguments, *FAMILY]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -21,7 +21,7 @@ import time
 
 from report import Target, record
 
-FOUNDATION = [sys.executable, "-m", "foundation.rsl_rl.main"]
+FOUNDATION = [sys.executable, "-m", "foundation.cli.main"]
 ROLLOUT, FULL = 10_000, 1_000_000
 
 

@@ -11,8 +11,7 @@ from rsl_rl.runners import DistillationRunner
 
 from foundation.distill.algorithm.options import DaggerOptions
 from foundation.distill.runners.dagger import DaggerRunner
-from foundation.rsl_rl.cli import packaged_teacher
-from foundation.tasks import create_env, load_task
+from foundation.tasks import create_env, load_task, packaged_teacher
 from foundation.tasks.config import compose
 from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 

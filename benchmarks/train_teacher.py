@@ -24,7 +24,7 @@ EVALUATION_SEEDS = (0, 1, 2)
 
 
 def foundation(*words: str, cwd: Path) -> None:
-    subprocess.run([sys.executable, "-m", "foundation.rsl_rl.main", *words], cwd=cwd, check=True)
+    subprocess.run([sys.executable, "-m", "foundation.cli.main", *words], cwd=cwd, check=True)
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ def main(iterations: int = 20) -> None:
     rows = history[:]
     with torch.no_grad():
         error = runner.alg.student({"student": rows["obs/student"]}) - rows["teacher_actions"]
-    print(f"{history.num_transitions()} transitions; root mean square error of the actions {error.square().mean().sqrt():.3f}")
+    rms = error.square().mean().sqrt()
+    print(f"{history.num_transitions()} transitions; root mean square error of the actions {rms:.3f}")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def mean_return(policy: torch.nn.Module, group: str, env: VecEnv) -> float:
     policy.reset()
     with torch.inference_mode():
         for _ in range(env.max_episode_length):
-            obs, reward, dones, _ = env.step(policy(obs))
+            obs, reward, *_ = env.step(policy(obs))
             total += reward
     return float(total.mean())
 

@@ -32,23 +32,23 @@ def browser() -> Iterator:
 
 
 class Page:
-    """A page, with all that it complained of and asked for."""
+    """A page, with its errors and requests."""
 
     def __init__(self, browser, size: dict[str, int]) -> None:
         self.page = browser.new_page(viewport=size)
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", self._hear)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
 
-    def _hear(self, message) -> None:
+    def _on_console(self, message) -> None:
         if message.type == "error":
             self.complaints.append(message.text)
 
     @property
     def outside(self) -> list[str]:
-        """What it asked others for."""
+        """Requests to the network."""
         return [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 

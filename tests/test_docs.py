@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from foundation.cli import compare, evaluate, export, play, runs, train
 from foundation.distill import DaggerOptions
 from foundation.export.c_library import compile_c
-from foundation.rsl_rl import compare, evaluate, export, play, runs, train
 from foundation.sim.usd import CF2X_USD_PATH
 
 ROOT = Path(__file__).parents[1]

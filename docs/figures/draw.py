@@ -19,7 +19,7 @@ from tensordict import TensorDict
 from foundation.distill import AggregatedBuffer
 
 HERE = Path(__file__).parent
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Okabe and Ito's palette, made for colour-blind readers.
 BLUE, ORANGE, GREEN, GREY, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#BBBBBB", "#56B4E9", "#D55E00"
 
 
@@ -103,7 +103,7 @@ def draw_sampling() -> None:
 
 
 def draw_eviction() -> None:
-    """What a history of 1000 rows holds after 40 rollouts of 100, the first ten driven by the teacher."""
+    """Contents of a history of 1000 rows after 40 rollouts of 100, the first ten driven by the teacher."""
     figure, axes = plt.subplots(3, 1, figsize=(9, 4.2), sharex=True, layout="constrained")
     for axis, kind in zip(axes, ("fifo", "reservoir", "balanced"), strict=True):
         torch.manual_seed(0)

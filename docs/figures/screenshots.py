@@ -28,10 +28,10 @@ ITERATION = 90
 
 @contextlib.contextmanager
 def serving(*words: str) -> Iterator[str]:
-    """Run a command of ours in a folder of its own, and give the address that it prints."""
+    """Run a command in a folder of its own, and yield the address that it prints."""
     with tempfile.TemporaryDirectory() as folder:
         command = subprocess.Popen(
-            [sys.executable, "-m", "foundation.rsl_rl.main", *words],
+            [sys.executable, "-m", "foundation.cli.main", *words],
             cwd=folder,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
@@ -52,7 +52,7 @@ def serving(*words: str) -> Iterator[str]:
 
 def open_page(page: Page, url: str) -> None:
     page.goto(url)
-    # That there is no GPU here is not part of the picture.
+    # Close the notice that there is no GPU.
     notice = page.locator(".mantine-Notification-root")
     notice.get_by_role("button").click()
     notice.wait_for(state="detached")

@@ -1,4 +1,4 @@
-"""The charts of the report, as SVG."""
+"""Charts of the reports, as SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from foundation.evaluation.recording import Recording
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Okabe and Ito's palette, made for colour-blind readers.
 BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#1a1a1a"
 ORANGE, SKY = "#E69F00", "#56B4E9"
 GREY = "#6b6b6b"
@@ -31,6 +31,7 @@ BANDS = ((5, 95, 0.15), (25, 75, 0.3))
 SHOWN_PATHS = 12
 """Vehicles whose paths are drawn."""
 SHOWN_ACTIONS = 20_000
+"""Most actions drawn per rotor."""
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -57,7 +58,7 @@ def loss_chart(curves: dict[str, Curve]) -> str | None:
 
 
 def reward_chart(curves: dict[str, Curve]) -> str | None:
-    """Draw the mean return of the episodes that ended."""
+    """Draw the mean return of the last episodes."""
     return _curve_chart(curves, names.REWARD, "mean return", BLACK)
 
 
@@ -65,12 +66,12 @@ def reward_chart(curves: dict[str, Curve]) -> str | None:
 def overlay_chart(
     runs: dict[str, dict[str, Curve]], name: str, label: str, log: bool = False, over_time: bool = False
 ) -> str | None:
-    """Draw one metric of several runs.
+    """Draw one metric of several runs over each other.
 
     Args:
         runs: Metrics by run.
         name: The metric.
-        label: What the axis says.
+        label: Label of the axis.
         log: Whether the axis is logarithmic.
         over_time: Whether to draw over minutes instead of iterations.
     """
@@ -112,7 +113,7 @@ def history_chart(curves: dict[str, Curve]) -> str | None:
 
 @_styled
 def error_chart(flights: dict[str, Recording], settle_radius: float) -> str:
-    """Draw the distance to the target over time: median and bands of quantiles over the vehicles in the air."""
+    """Draw the distance to the target over time: median and quantiles over the vehicles in the air."""
     figure, axes = _figure()
     for role, flight in flights.items():
         colour, time = COLOURS[role], flight.time
@@ -148,7 +149,7 @@ def path_chart(flight: Recording, role: str) -> str:
 
 
 def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None:
-    """Draw paths (T, N, 3), their beginnings as dots, and the target as a star."""
+    """Draw paths (T, N, 3) with dots at their starts, and the target as a star."""
     for path in paths.transpose(1, 0, 2):
         (line,) = axes.plot(*path.T, linewidth=1.0, color=colour, alpha=0.8)
         axes.plot(*path[:1].T, marker="o", markersize=4, color=line.get_color())
@@ -162,7 +163,7 @@ def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None
 
 @_styled
 def axis_chart(flights: dict[str, Recording]) -> str:
-    """Draw position over time, an axis of the world in each panel."""
+    """Draw position over time, one panel per axis of the world."""
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     panels = figure.subplots(3, 1, sharex=True)
     for index, (panel, name) in enumerate(zip(panels, AXES, strict=True)):
@@ -184,11 +185,11 @@ def axis_chart(flights: dict[str, Recording]) -> str:
 
 @_styled
 def agreement_chart(flight: Recording) -> str:
-    """Draw the student's actions over the teacher's in the same states, a rotor in each panel."""
+    """Draw the student's actions over the teacher's in the same states, one panel per rotor."""
     assert flight.labels is not None
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
-    # As on the vehicle, seen from above.
+    # Panels are placed as the rotors are on the vehicle, from above.
     for panel, index in zip(panels.flat, (3, 0, 2, 1), strict=True):
         own, label = flight.actions[..., index].ravel(), flight.labels[..., index].ravel()
         shown = np.flatnonzero(~np.isnan(own))
@@ -257,7 +258,7 @@ def _mark_switch(axes: Axes, curves: dict[str, Curve]) -> None:
 
 
 def _plain(words: str) -> str:
-    """Return text that matplotlib takes as it is: no formula, and not hidden for an underscore in front."""
+    """Return text that matplotlib prints literally: no formula, and no leading underscore, which hides a label."""
     return "\u200b" + words.replace("$", r"\$")
 
 
@@ -268,6 +269,6 @@ def _figure() -> tuple[Figure, Axes]:
 
 def _svg(figure: Figure) -> str:
     out = io.StringIO()
-    # Without a date equal data give equal files.
+    # No date, so that equal data give equal files.
     figure.savefig(out, format="svg", dpi=150, transparent=True, metadata={"Date": None})
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""The metrics that a run logged, from its TensorBoard files."""
+"""Metrics of a run, read from its TensorBoard files."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Curve:
     values: np.ndarray
     """Shape (K,)."""
     wall_time: np.ndarray
-    """When they were logged [s], shape (K,)."""
+    """Wall time of each value [s], shape (K,)."""
 
 
 def read_curves(run_dir: Path) -> dict[str, Curve]:
-    """Return the metrics of a run by name; empty if it logged none to TensorBoard."""
+    """Return the metrics of a run by name; empty without TensorBoard files."""
     if not list(run_dir.glob("events.out.tfevents*")):
         return {}
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
@@ -39,7 +39,7 @@ def read_curves(run_dir: Path) -> dict[str, Curve]:
 
 
 def phase_switch(curves: dict[str, Curve]) -> int | None:
-    """Return the iteration with which the student began to drive, if the teacher drove before."""
+    """Return the first iteration that the student drives, or None if there is no switch."""
     phase = curves.get(PHASE)
     if phase is None or phase.values.min() == phase.values.max():
         return None
@@ -47,7 +47,7 @@ def phase_switch(curves: dict[str, Curve]) -> int | None:
 
 
 def _curve(events: list) -> Curve:
-    # A folder whose run was killed and began anew may hold an iteration twice; the last one counts.
+    # A run that was killed and continued may have logged an iteration twice; the last value counts.
     by_step = {event.step: event for event in events}
     kept = [by_step[step] for step in sorted(by_step)]
     steps, values, times = zip(*((event.step, event.value, event.wall_time) for event in kept), strict=True)

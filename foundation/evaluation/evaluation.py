@@ -1,8 +1,8 @@
-"""Fly policies on several seeds and put the results together."""
+"""Fly policies on several seeds and collect the results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
-    """How a metric is written in a table."""
+    """Title and format of a metric in a table."""
 
     title: str
     form: str = "{:.2f}"
@@ -65,7 +65,7 @@ class Evaluation:
 
     @property
     def share(self) -> float | None:
-        """The student's mean return over the teacher's; None without both or a positive one of the teacher."""
+        """The student's mean return over the teacher's; None without both, or if the teacher's is not positive."""
         if len(self.metrics) < 2:
             return None
         student, teacher = (self.summary[role]["mean_return"].mean for role in ("student", "teacher"))
@@ -82,8 +82,8 @@ class Evaluation:
 
         Args:
             policies: The policies by role.
-            make_env: Returns an environment for a seed; equal seeds have equal vehicles, forces and first states.
-            progress: Called with what is flown, returns what is called after each step.
+            make_env: Returns an environment for a seed; equal seeds give equal vehicles, forces and first states.
+            progress: Called with a label, returns the callback that is called after each step.
             keep_flights: Whether to record flights, for the report.
         """
         for role, policy in policies.items():
@@ -103,7 +103,7 @@ class Evaluation:
             self.deaths[role] = np.concatenate(places) if places else np.empty((0, 3))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; means are over the seeds, None stands where no episode defines a value."""
+        """Return the result as JSON; means are over the seeds, None where no episode defines a value."""
         summary = self.summary
         return {
             "task": self.task,
@@ -117,7 +117,7 @@ class Evaluation:
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return a header and one row per policy."""
+        """Return the header and a row per policy."""
         header = ["policy", *(column.title for column in COLUMNS.values())]
         return header, [
             [role, *(_cell(row[name], column) for name, column in COLUMNS.items())]
@@ -126,7 +126,7 @@ class Evaluation:
 
 
 def _label(role: str, policies: dict[str, Policy]) -> Policy | None:
-    """Return the teacher to compare a student with."""
+    """Return the policy that labels a student's flight: the teacher, with its state reset."""
     teacher = policies.get("teacher") if role == "student" else None
     if teacher is not None:
         teacher.model.reset()
@@ -145,12 +145,3 @@ def _cell(value: Interval, column: Column) -> str:
     if value.half is not None:
         text += f" ± {column.form.format(column.factor * value.half)}"
     return text + column.unit
-
-
-def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table in columns."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from foundation.evaluation.recording import PolicyFn, Recorder, forget
+from foundation.evaluation.recording import PolicyFn, Recorder, reset_policy
 
 if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
@@ -43,13 +43,13 @@ def fly(
 ) -> FlightMetrics:
     """Fly the current episode of every environment to its end.
 
-    Environments that end early fly on in new episodes, which do not count.
+    Environments that end early continue with new episodes, which are not counted.
 
     Args:
         env: The environment, freshly made or reset.
         policy: Maps observations to actions.
-        progress: Called with (steps done, steps in all) after each step.
-        recorder: Keeps what the flights looked like.
+        progress: Called with (steps done, total steps) after each step.
+        recorder: Records the flights.
 
     Returns:
         Metrics over N episodes.
@@ -71,7 +71,7 @@ def fly(
                 ended |= newly
             if recorder is not None:
                 recorder.after_step(dones)
-            forget(policy, dones)
+            reset_policy(policy, dones)
             if progress is not None:
                 progress(step + 1, steps)
     return _metrics(first)

@@ -28,7 +28,7 @@ class Interval:
 
 
 def interval(values: Sequence[float | None]) -> Interval:
-    """Return the mean over seeds and its 95 % interval by Student's t; None among the values counts as absent."""
+    """Return the mean over seeds and its 95 % interval by Student's t; None values are ignored."""
     present = [value for value in values if value is not None]
     if not present:
         return Interval(None, None)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of headings, tables, charts and text; it loads nothing from anywhere."""
+"""Self-contained HTML pages of headings, tables, charts and text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def page(title: str, subtitle: str, highlights: Sequence[tuple[str, str]], secti
 
     Args:
         title: Its title, as text.
-        subtitle: A line under it, as text.
-        highlights: Figures to show first, each with what it is, as text.
-        sections: HTML, as the other functions return it.
+        subtitle: The line under the title, as text.
+        highlights: Value and label of the figures at the top, as text.
+        sections: HTML as returned by :func:`section`.
     """
     items = "".join(f"<li><b>{escape(value)}</b>{escape(label)}</li>" for value, label in highlights)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -31,7 +31,7 @@ def page(title: str, subtitle: str, highlights: Sequence[tuple[str, str]], secti
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a heading with parts under it."""
+    """Return a heading with parts, which are HTML, under it."""
     return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "</section>"
 
 
@@ -41,45 +41,45 @@ def text(words: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that scrolls where it is wider than the page."""
+    """Return a table that scrolls if it is wider than the page."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def charts(*figures: str | None) -> str:
-    """Return charts side by side where there is room; None is left out."""
+def side_by_side(*figures: str | None) -> str:
+    """Return charts in as many columns as fit; None is left out."""
     return '<div class="grid">' + "\n".join(figure for figure in figures if figure) + "</div>"
 
 
 def chart(svg: str | None, title: str, words: str) -> str | None:
-    """Return a chart with its caption, or None without one.
+    """Return a chart with its caption; None without a drawing.
 
     Args:
         svg: The drawing.
-        title: What it shows; also what a screen reader says.
+        title: Title, also the alternative text.
         words: How to read it.
     """
     if svg is None:
         return None
     data = base64.b64encode(svg.encode()).decode()
-    # As an image: the identifiers of several drawings in one document would collide.
+    # As an image: identifiers of several inline drawings would collide.
     image = f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
     return f"<figure>{image}<figcaption><b>{escape(title)}.</b> {escape(words)}</figcaption></figure>"
 
 
 def code(words: str) -> str:
-    """Return text as it is written."""
+    """Return preformatted text."""
     return f"<pre>{escape(words)}</pre>"
 
 
 def folded(summary: str, words: str) -> str:
-    """Return text as it is written, shown on demand."""
+    """Return preformatted text that is shown on demand."""
     return f"<details><summary>{escape(summary)}</summary>{code(words)}</details>"
 
 
 def write_whole(path: Path, words: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file; a failed write leaves the old one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(words, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Pictures of flights."""
+"""A flight as one picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plot_flight(flight: Recording, path: Path, title: str, settle_radius: float) -> None:
-    """Write a figure with paths, distance to the target, tilt and rotor speeds to ``path`` (PNG)."""
+    """Write a PNG with paths, distance to the target, tilt and rotor speeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7.5), layout="constrained")

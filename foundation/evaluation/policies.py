@@ -40,7 +40,7 @@ class Policy:
         return self.model(obs)
 
     def reset(self, dones: torch.Tensor) -> None:
-        """Forget the past of environments that begin a new episode."""
+        """Reset the recurrent state of the environments in a mask of shape (N,)."""
         self.model.reset(dones)
 
 
@@ -64,7 +64,7 @@ def load_policy(
         obs: Example observations.
         num_actions: Number of actions.
         device: Torch device.
-        role: The role that the policy must have; None accepts both.
+        role: The required role; None accepts both.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used or holds the other role.

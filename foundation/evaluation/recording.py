@@ -1,4 +1,4 @@
-"""What flights looked like, step by step."""
+"""Recordings of flights: states and actions of every step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 
 PolicyFn = Callable[[TensorDict], torch.Tensor]
-"""Maps observations to actions; its ``reset``, if it has one, is told of ended episodes."""
+"""Maps observations to actions. A recurrent one has ``reset(dones)``, called when episodes end."""
 ROTORS = ("front-right", "back-right", "back-left", "front-left")
 """Names of the rotors, in their order."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Flights of N vehicles over T steps, before each step; NaN after an episode's end."""
+    """States before and actions in T steps of N vehicles; NaN after an episode's end."""
 
     dt: float
     """Control step [s]."""
@@ -64,15 +64,15 @@ def tilt(quat_wb: np.ndarray) -> np.ndarray:
 
 
 class Recorder:
-    """Collects the first episode of an environment's first vehicles."""
+    """Records the first episode of an environment's first vehicles."""
 
     def __init__(self, env: PointCtrlEnv, vehicles: int, label: PolicyFn | None = None) -> None:
-        """Begin with the episodes that are under way.
+        """Start from the current episodes.
 
         Args:
             env: The environment.
             vehicles: Number of vehicles to record, at most all.
-            label: A policy to ask in every state for what it would have done.
+            label: A policy whose actions in the same states are recorded as well.
         """
         self._env = env
         self._count = min(vehicles, env.num_envs)
@@ -81,27 +81,27 @@ class Recorder:
         self._rows: dict[str, list[torch.Tensor]] = {}
 
     def before_step(self, obs: TensorDict, actions: torch.Tensor) -> None:
-        """Keep the state, the actions that will be taken in it, and what the other policy would do."""
+        """Record the state, the actions and the labels."""
         sim = self._env.sim
-        seen = {
+        state = {
             "pos_w": sim.pos_w,
             "quat_wb": sim.quat_wb,
             "rotor": sim.rotor,
             "actions": actions.clamp(-1.0, 1.0),
         }
         if self._label is not None:
-            seen["labels"] = self._label(obs).clamp(-1.0, 1.0)
-        for name, values in seen.items():
+            state["labels"] = self._label(obs).clamp(-1.0, 1.0)
+        for name, values in state.items():
             kept = torch.where(self._alive[:, None], values[: self._count], torch.nan)
             self._rows.setdefault(name, []).append(kept)
 
     def after_step(self, dones: torch.Tensor) -> None:
-        """Learn which episodes ended."""
+        """Stop recording the vehicles whose episode ended."""
         self._alive &= dones[: self._count] == 0
-        forget(self._label, dones)
+        reset_policy(self._label, dones)
 
     def recording(self) -> Recording:
-        """Return what was collected."""
+        """Return the recording so far."""
         arrays = {name: torch.stack(rows).cpu().numpy() for name, rows in self._rows.items()}
         return Recording(self._env.sim.dt, **arrays)
 
@@ -116,14 +116,14 @@ def record(env: PointCtrlEnv, policy: PolicyFn, steps: int) -> Recording:
             recorder.before_step(obs, actions)
             obs, _, dones, _ = env.step(actions)
             recorder.after_step(dones)
-            forget(policy, dones)
+            reset_policy(policy, dones)
     return recorder.recording()
 
 
-def forget(policy: PolicyFn | None, dones: torch.Tensor) -> None:
-    """Tell a policy that remembers of ended episodes."""
+def reset_policy(policy: PolicyFn | None, dones: torch.Tensor) -> None:
+    """Reset a policy's recurrent state where an episode ended; do nothing for a policy without ``reset``."""
     reset = getattr(policy, "reset", None)
     if reset is not None:
-        # What a recurrent policy remembers was made in this mode, and is written to in no other.
+        # The state was created in inference mode, and torch allows in-place writes to it in that mode only.
         with torch.inference_mode():
             reset(dones)

@@ -13,8 +13,7 @@ import numpy as np
 import foundation
 from foundation.evaluation import charts
 from foundation.evaluation.curves import read_curves
-from foundation.evaluation.page import chart, code, folded, page, section, table, text, write_whole
-from foundation.evaluation.page import charts as side_by_side
+from foundation.evaluation.page import chart, code, folded, page, section, side_by_side, table, text
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What a report tells besides the flights."""
+    """Contents of a report besides the flights."""
 
     command: str
     """The command that repeats the evaluation."""
@@ -33,13 +32,8 @@ class Context:
     """Distance to the target that counts as settled [m]."""
 
 
-def write_report(evaluation: Evaluation, context: Context, path: Path) -> None:
-    """Write the report to ``path``, whole or not at all."""
-    write_whole(path, report(evaluation, context))
-
-
-def report(evaluation: Evaluation, context: Context) -> str:
-    """Return the report as HTML that loads nothing from anywhere."""
+def report_html(evaluation: Evaluation, context: Context) -> str:
+    """Return the report as self-contained HTML."""
     flights = evaluation.flights
     roles = " and ".join(flights)
     when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
@@ -106,14 +100,14 @@ def _flights(evaluation: Evaluation, context: Context) -> str:
             chart(
                 charts.error_chart(flights, context.settle_radius),
                 "Error over time",
-                f"Median of those of {flown} vehicles of the first seed that are still in the air; half of them "
-                "lie in the inner band, nine of ten in the outer one.",
+                f"Median over those of {flown} vehicles of the first seed that are still in the air; the bands "
+                "hold 50 % and 90 % of them.",
             ),
             *(
                 chart(
                     charts.path_chart(flight, role),
                     f"Paths, {role}",
-                    f"The first {charts.SHOWN_PATHS} vehicles; dots are where they begin.",
+                    f"The first {charts.SHOWN_PATHS} vehicles; dots mark where they start.",
                 )
                 for role, flight in flights.items()
             ),
@@ -130,7 +124,7 @@ def _agreement(flight: Recording | None) -> str | None:
     spread = float(np.var(label))
     explained = f"; the student explains {1.0 - rms**2 / spread:.1%} of the teacher's variance" if spread else ""
     words = (
-        "Each dot is a rotor's action in a state that the student flew into. Root mean square difference "
+        "Each dot is a rotor's action in a state that the student visited. Root mean square difference "
         f"{rms:.3f} of a range of 2{explained}."
     )
     return section(

@@ -1,4 +1,4 @@
-"""Runs on disk: what they are, and how far they got."""
+"""Runs on disk: settings, metrics and key figures, and the page that compares them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 from foundation.distill.runners.dagger import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
-from foundation.evaluation.page import chart, page, section, table, text
-from foundation.evaluation.page import charts as side_by_side
+from foundation.evaluation.page import chart, page, section, side_by_side, table, text
 from foundation.tasks.config import PARAMS, load_params
 
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
@@ -21,13 +20,13 @@ HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "lo
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its saved settings and what it logged."""
+    """A run's folder, saved settings and logged metrics."""
 
     path: Path
     settings: dict[str, Any]
     """Settings by name, such as ``agent.algorithm.learning_rate``."""
     curves: dict[str, Curve]
-    """Metrics by name; empty without TensorBoard's files."""
+    """Metrics by name; empty without TensorBoard files."""
 
     @property
     def name(self) -> str:
@@ -36,14 +35,14 @@ class Run:
 
     @property
     def trains(self) -> str:
-        """What the run trains: teacher, student, or a student that is fine-tuned."""
+        """The trained policy: teacher, student or fine-tuned student."""
         if any(name.startswith("agent.student.") for name in self.settings):
             return "student"
         return "fine-tuned student" if self.settings.get("agent.init_from") else "teacher"
 
     @property
     def best_return(self) -> float | None:
-        """Largest mean return where it is that of the policy that is trained: not of a teacher that drives."""
+        """Largest mean return of the trained policy: iterations that the teacher drives do not count."""
         reward, share = self.curves.get(REWARD), self.curves.get(TEACHER_FRACTION)
         if reward is None:
             return None
@@ -88,14 +87,14 @@ def read_run(path: Path) -> Run:
 
 
 def differences(runs: Sequence[Run]) -> list[list[str]]:
-    """Return the settings that are not the same in all runs: their name, then the value in each."""
+    """Return a row for each setting that differs between runs: its name, then its value in each run."""
     names = sorted({name for run in runs for name in run.settings})
     rows = [[name, *(str(run.settings.get(name, "-")) for run in runs)] for name in names]
     return [row for row in rows if len(set(row[1:])) > 1]
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:
-    """Return the shortest names that tell runs apart: folder, experiment and folder, or path."""
+    """Return the shortest distinct names of runs: folder, experiment and folder, or path."""
     for names in ([run.path.name for run in runs], [run.name for run in runs]):
         if len(set(names)) == len(names):
             return names
@@ -132,7 +131,7 @@ def comparison(runs: Sequence[Run]) -> str:
 def _size(file: Path) -> int:
     try:
         return file.stat().st_size if file.is_file() else 0
-    except FileNotFoundError:  # a run that is under way removes what it no longer keeps
+    except FileNotFoundError:  # an active run prunes its checkpoints
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Take a policy out of Python: ONNX, TorchScript, C, and a controller for the Crazyflie's firmware."""
+"""Export policies: ONNX, TorchScript, C, and a controller for the Crazyflie's firmware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C functions that an exported policy is put together from."""
+"""The C functions of an exported policy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ static inline void policy_lstm_(
 }
 """
 
-# Of x, with what they need: other functions, and those of <math.h>.
 ACTIVATIONS: dict[str, tuple[str, list[str], set[str]]] = {
     "relu": ("x > 0.0f ? x : 0.0f", [], set()),
     "leaky_relu": ("x > 0.0f ? x : {slope} * x", [], set()),

@@ -18,124 +18,124 @@ VALUES_PER_LINE = 8
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a policy comes from, for the reader of the file."""
+    """Origin of a policy, written into the file."""
 
     source: str
-    """What it was made from."""
+    """Run and checkpoint."""
     rate: float
     """Steps per second [Hz]."""
 
 
 def comment(words: str) -> str:
-    """Return text that stands in a comment of C: on one line, and without its end."""
+    """Return text that is safe in a C comment: on one line, without ``*/``."""
     return " ".join(words.replace("*/", "* /").split())
 
 
-def c_header(network: Network, origin: Origin) -> str:
-    """Return a header with the functions ``policy_reset`` and ``policy_step``."""
-    text = _Text(network)
-    fields = {
-        "version": foundation.__version__,
-        "source": comment(origin.source),
-        "rate": f"{origin.rate:g}",
-        "structure": structure(network),
-        "num_weights": network.num_weights,
-        "weight_bytes": 4 * network.num_weights,
-        "num_multiplies": network.num_multiplies,
-        "state_bytes": text.state_bytes,
-        "maths": ", ".join(sorted(text.maths)) or "nothing",
-        "include": "\n#include <math.h>\n" if text.maths else "",
-        "num_obs": network.num_obs,
-        "num_actions": network.num_actions,
-        "definitions": text.definitions(),
-        "state": text.state(),
-        "reset": text.reset(),
-        "weights": "\n".join(text.arrays),
-        "functions": "\n".join(text.functions),
-        "step": text.step(),
-    }
-    return Template((TEMPLATES / "policy.h").read_text()).substitute(fields)
-
-
-def state_bytes(network: Network) -> int:
-    """Return the size of ``policy_state_t``."""
-    return _Text(network).state_bytes
-
-
-def structure(network: Network) -> str:
-    """Return the layers in words, for example ``22 - GRU 32 - 4``."""
-    recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
-    dense = [
-        f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
-        for layer in network.dense
-    ]
-    normaliser = [] if network.mean is None else ["normaliser"]
-    return " - ".join([str(network.num_obs), *normaliser, *recurrent, *dense])
-
-
-class _Text:
-    """The parts of a header that depend on the network."""
+class CHeader:
+    """A header with the functions ``policy_reset`` and ``policy_step``."""
 
     def __init__(self, network: Network) -> None:
+        """Generate the parts that depend on the network.
+
+        Args:
+            network: The policy.
+        """
         self.network = network
-        self.arrays: list[str] = []
-        self.functions: list[str] = []
-        self.maths: set[str] = set()
-        self.buffers: dict[str, int] = {}
+        self._arrays: list[str] = []
+        self._functions: list[str] = []
+        self._maths: set[str] = set()
+        self._buffers: dict[str, int] = {}
         self._lines: list[str] = []
         self._need(DENSE)
         source = self._normalise()
         source = self._recur(source)
         self._dense(source)
 
-    def definitions(self) -> str:
+    def text(self, origin: Origin) -> str:
+        """Return the file."""
+        network = self.network
+        fields = {
+            "version": foundation.__version__,
+            "source": comment(origin.source),
+            "rate": f"{origin.rate:g}",
+            "structure": self.structure,
+            "num_weights": network.num_weights,
+            "weight_bytes": 4 * network.num_weights,
+            "num_multiplies": network.num_multiplies,
+            "state_bytes": self.state_bytes,
+            "maths": ", ".join(sorted(self._maths)) or "nothing",
+            "include": "\n#include <math.h>\n" if self._maths else "",
+            "num_obs": network.num_obs,
+            "num_actions": network.num_actions,
+            "definitions": self._definitions(),
+            "state": self._state(),
+            "reset": self._reset(),
+            "weights": "\n".join(self._arrays),
+            "functions": "\n".join(self._functions),
+            "step": self._step(),
+        }
+        return Template((TEMPLATES / "policy.h").read_text()).substitute(fields)
+
+    @property
+    def structure(self) -> str:
+        """The layers in words, for example ``22 - GRU 32 - 4``."""
+        network = self.network
+        recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
+        dense = [
+            f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
+            for layer in network.dense
+        ]
+        normaliser = [] if network.mean is None else ["normaliser"]
+        return " - ".join([str(network.num_obs), *normaliser, *recurrent, *dense])
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of ``policy_state_t``."""
+        kept = len(self._kept_fields) * len(self.network.recurrent) * self.network.hidden_dim
+        return 4 * max(1, kept + sum(self._buffers.values()))
+
+    def _definitions(self) -> str:
         if not self.network.recurrent:
             return ""
         return f"#define POLICY_LAYERS {len(self.network.recurrent)}\n" + (
             f"#define POLICY_HIDDEN_DIM {self.network.hidden_dim}\n"
         )
 
-    @property
-    def state_bytes(self) -> int:
-        """Size of ``policy_state_t``."""
-        remembered = len(self._memories) * len(self.network.recurrent) * self.network.hidden_dim
-        return 4 * max(1, remembered + sum(self.buffers.values()))
-
-    def state(self) -> str:
-        memories = [f"float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in self._memories]
-        scratch = [f"float {name}[{size}];" for name, size in self.buffers.items()]
+    def _state(self) -> str:
+        memories = [f"float {name}[POLICY_LAYERS][POLICY_HIDDEN_DIM];" for name in self._kept_fields]
+        scratch = [f"float {name}[{size}];" for name, size in self._buffers.items()]
         scratch = scratch if scratch or memories else ["float unused;"]
         return "\n".join(f"    {line}" for line in [*memories, *scratch])
 
-    def reset(self) -> str:
+    def _reset(self) -> str:
         if not self.network.recurrent:
-            return "    (void)state; /* a feed-forward policy remembers nothing */"
-        body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in self._memories)
+            return "    (void)state; /* a feed-forward policy keeps no state */"
+        body = "".join(f"            state->{name}[layer][i] = 0.0f;\n" for name in self._kept_fields)
         return (
             "    for (int layer = 0; layer < POLICY_LAYERS; ++layer) {\n"
             "        for (int i = 0; i < POLICY_HIDDEN_DIM; ++i) {\n"
             f"{body}        }}\n    }}"
         )
 
-    def step(self) -> str:
-        # A network of one layer needs no room, and one without memory no past.
+    def _step(self) -> str:
+        # A feed-forward network of one layer does not use the state.
         return "\n".join(f"    {line}" for line in ["(void)state;", *self._lines])
 
     @property
-    def _memories(self) -> tuple[str, ...]:
-        """Fields of the state that outlive a step."""
+    def _kept_fields(self) -> tuple[str, ...]:
+        """Fields of the state that are kept between steps."""
         return {"gru": ("hidden",), "lstm": ("hidden", "cell")}.get(str(self.network.cell), ())
 
     def _need(self, function: str) -> None:
-        if function not in self.functions:
-            self.functions.append(function)
+        if function not in self._functions:
+            self._functions.append(function)
 
     def _array(self, name: str, values: Array) -> str:
-        self.arrays.append(_array(f"policy_{name}", values))
+        self._arrays.append(_array(f"policy_{name}", values))
         return f"policy_{name}"
 
     def _buffer(self, name: str, size: int) -> str:
-        self.buffers[name] = max(size, self.buffers.get(name, 0))
+        self._buffers[name] = max(size, self._buffers.get(name, 0))
         return f"state->{name}"
 
     def _normalise(self) -> str:
@@ -152,7 +152,7 @@ class _Text:
         for index, layer in enumerate(self.network.recurrent):
             self._need(SIGMOID)
             self._need(GRU if self.network.cell == "gru" else LSTM)
-            self.maths.add("tanhf")
+            self._maths.add("tanhf")
             arrays = ", ".join(self._array(f"rnn{index}_{name}", values) for name, values in vars(layer).items())
             states = [f"state->hidden[{index}]", self._buffer("next", self.network.hidden_dim)]
             states += [f"state->cell[{index}]"] if self.network.cell == "lstm" else []
@@ -172,7 +172,7 @@ class _Text:
                 expression, functions, maths = ACTIVATIONS[layer.activation.name]
                 for function in functions:
                     self._need(function)
-                self.maths |= maths
+                self._maths |= maths
                 value = expression.format(slope=c_literal(layer.activation.slope))
                 self._loop(str(outputs), f"const float x = {target}[i];", f"{target}[i] = {value};")
             source = target

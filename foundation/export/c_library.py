@@ -16,7 +16,7 @@ import numpy as np
 from foundation.export.errors import ExportError
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding")
-"""What exported C has to compile with."""
+"""Compiler flags that exported C must pass."""
 BRIDGE = """\
 #include <stddef.h>
 #include "policy.h"
@@ -31,16 +31,16 @@ void exported_step(policy_state_t *state, const float *obs, float *actions) { po
 
 @dataclass(frozen=True)
 class Compiled:
-    """A library made of exported C."""
+    """A shared library of exported C."""
 
     path: Path
     stack_bytes: int | None
-    """Stack of all exported functions together, as the compiler states it; None if it does not."""
+    """Sum of the stack of all exported functions; None if the compiler does not report it."""
     compiler: str
 
 
 def c_compiler() -> list[str]:
-    """Return the command of the C compiler: that in the environment variable ``CC``, or ``cc``.
+    """Return the command of the C compiler: the environment variable ``CC``, or ``cc``.
 
     Raises:
         ExportError: If there is none.
@@ -69,7 +69,7 @@ def compile_c(sources: Sequence[Path], include: Sequence[Path], output: Path, *f
     compiler = c_compiler()
     command = [*compiler, *STRICT, *flags, "-Os", "-fPIC", "-shared", "-fstack-usage"]
     command += [f"-I{folder.resolve()}" for folder in include]
-    # The compiler leaves its remarks beside the library.
+    # The compiler writes the stack usage (*.su) into its working directory.
     done = subprocess.run(
         [*command, *(str(source.resolve()) for source in sources), "-o", str(output.resolve()), "-lm"],
         cwd=output.parent,
@@ -86,12 +86,14 @@ class CStepper:
     """Runs the library of ``policy.h``."""
 
     def __init__(self, library: Path, num_envs: int, num_actions: int) -> None:
-        """Load the library and begin a flight of every vehicle."""
+        """Load the library and reset every vehicle."""
         self._library = ctypes.CDLL(str(library.resolve()))
         self._library.exported_state_size.restype = ctypes.c_size_t
         size = self._library.exported_state_size()
-        # Not zeros: the reset has to write them.
+        # Not zeros, so that an incomplete reset is noticed.
         self._states = np.full((num_envs, size), 0xFF, dtype=np.uint8)
+        self.state_bytes = size
+        """Size of the state of one vehicle."""
         self._num_actions = num_actions
         self.reset(np.ones(num_envs, dtype=bool))
 
@@ -104,12 +106,12 @@ class CStepper:
         return actions
 
     def reset(self, dones: np.ndarray) -> None:
-        """Forget the past of the vehicles in a mask of shape (N,)."""
+        """Reset the recurrent state of the vehicles in a mask of shape (N,)."""
         for index in dones.nonzero()[0]:
             self._library.exported_reset(ctypes.c_void_p(self._states[index].ctypes.data))
 
 
 def _stack(folder: Path) -> int | None:
-    """Return the sum over all functions but the bridge's; no more than all can be on the stack at once."""
+    """Return the sum over all functions but the bridge's: an upper bound, as if all were active at once."""
     lines = [line.split("\t") for file in folder.glob("*.su") for line in file.read_text().splitlines()]
     return sum(int(used) for place, used, _ in lines if ":bridge_" not in place) if lines else None

@@ -1,4 +1,4 @@
-"""Fly an exported policy beside the one it was made from."""
+"""Compare an exported policy with the original one in closed loop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 STEPS = 1000
 TOLERANCE = 1e-3
-"""Largest difference of an action, whose range is [-1, 1], at any of the steps. Rounding in another order costs a
-thousandth of it; the loops are apart, so that differences are fed back as on a vehicle."""
+"""Largest difference of an action, whose range is [-1, 1], at any step. Rounding in another order costs a
+thousandth of it; each policy flies its own loop, so that differences are fed back as on a vehicle."""
 SAME_TOLERANCE = 1e-4
-"""The same for actions from the same observations."""
+"""The same for both policies on the same observations."""
 
 
 class Stepper(Protocol):
@@ -31,13 +31,13 @@ class Stepper(Protocol):
         ...
 
     def reset(self, dones: np.ndarray) -> None:
-        """Forget the past of the vehicles in a mask of shape (N,)."""
+        """Reset the recurrent state of the vehicles in a mask of shape (N,)."""
         ...
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How an exported policy flew beside the one it was made from."""
+    """Result of a comparison in closed loop."""
 
     steps: int
     vehicles: int
@@ -45,7 +45,7 @@ class Agreement:
     """Largest difference of an action."""
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the line that the export prints."""
         return (
             f"{self.steps} steps of {self.vehicles} vehicles in a loop of its own: actions differ by at most "
             f"{self.action:.1e} (tolerance {TOLERANCE:g})"
@@ -54,67 +54,76 @@ class Agreement:
 
 def require_agreement(
     model: MLPModel,
-    stepper: Stepper,
+    make_stepper: Callable[[int], Stepper],
     make_env: Callable[[], VecEnv],
     steps: int = STEPS,
-    reaching: Callable[[np.ndarray], np.ndarray] = lambda actions: actions,
+    to_rotors: Callable[[np.ndarray], np.ndarray] = lambda actions: actions,
 ) -> Agreement:
-    """Fly both, each in an environment of its own from the same seed, and compare their actions step by step.
+    """Fly both, each in its own environment from the same seed, and compare their actions step by step.
 
     Args:
         model: The policy.
-        stepper: What was exported.
+        make_stepper: Returns the exported policy for a number of vehicles.
         make_env: Returns equal environments.
         steps: Number of steps.
-        reaching: What of the policy's actions reaches the rotors of the vehicle that was exported to.
+        to_rotors: Maps the policy's actions to those that the exported policy returns, such as clipped ones.
 
     Raises:
         ExportError: If an action differs by more than ``TOLERANCE``.
     """
-    alone = _differences(model, stepper, make_env, steps, reaching, apart=True)
-    worst = _largest(alone)
-    if not worst <= TOLERANCE:
-        step = next(index for index, value in enumerate(alone) if not value <= TOLERANCE)
-        stepper.reset(np.ones(make_env().num_envs, dtype=bool))
-        same = _largest(_differences(model, stepper, make_env, steps, reaching, apart=False))
-        if same <= SAME_TOLERANCE:
-            raise ExportError(
-                "the policy is not stable: from the same observations the export computes its actions to within "
-                f"{same:.1e}, but in a loop of its own this rounding grows to {alone[step]:g} by step {step}, "
-                f"more than {TOLERANCE:g}; train it longer"
-            )
+    env = make_env()
+    stepper = make_stepper(env.num_envs)
+    alone = _differences(model, stepper, env, make_env(), steps, to_rotors, apart=True)
+    if alone[-1] <= TOLERANCE:
+        return Agreement(steps, env.num_envs, max(alone))
+    step = len(alone) - 1
+    stepper.reset(np.ones(env.num_envs, dtype=bool))
+    same = _differences(model, stepper, make_env(), make_env(), steps, to_rotors, apart=False)
+    if same[-1] <= SAME_TOLERANCE:
         raise ExportError(
-            f"the exported policy does not do what the policy does: at step {step} an action differs by "
-            f"{alone[step]:g}, more than {TOLERANCE:g}"
+            "the policy is not stable: from the same observations the export computes its actions to within "
+            f"{max(same):.1e}, but in a loop of its own this rounding grows to {alone[step]:g} by step {step}, "
+            f"more than {TOLERANCE:g}; train it longer"
         )
-    return Agreement(steps, make_env().num_envs, worst)
+    raise ExportError(
+        f"the exported policy does not do what the policy does: at step {step} an action differs by "
+        f"{alone[step]:g}, more than {TOLERANCE:g}"
+    )
 
 
 def _differences(
     model: MLPModel,
     stepper: Stepper,
-    make_env: Callable[[], VecEnv],
+    env: VecEnv,
+    own_env: VecEnv,
     steps: int,
-    reaching: Callable[[np.ndarray], np.ndarray],
+    to_rotors: Callable[[np.ndarray], np.ndarray],
     apart: bool,
 ) -> list[float]:
-    """Return the largest difference of an action at every step, in loops apart or from the same observations."""
-    env, own = make_env(), make_env()
+    """Return the largest difference of an action at each step, up to the first that exceeds the tolerance.
+
+    Args:
+        model: The policy, which flies ``env``.
+        stepper: The exported policy.
+        env: The policy's environment.
+        own_env: The exported policy's environment.
+        steps: Number of steps.
+        to_rotors: Maps the policy's actions to those that the exported policy returns.
+        apart: Whether ``own_env`` is stepped by the exported policy, or by the policy as well.
+    """
+    tolerance = TOLERANCE if apart else SAME_TOLERANCE
     model.reset()
     found = []
     with torch.inference_mode():
-        obs, own_obs = env.get_observations(), own.get_observations()
+        obs, own_obs = env.get_observations(), own_env.get_observations()
         for _ in range(steps):
             expected = model(obs)
             actions = stepper(torch.cat([own_obs[group] for group in model.obs_groups], dim=-1).numpy())
-            found.append(float(np.abs(reaching(expected.numpy()) - actions).max()))
+            found.append(float(np.abs(to_rotors(expected.numpy()) - actions).max()))
+            if not found[-1] <= tolerance:  # also for NaN
+                break
             obs, _, dones, _ = env.step(expected)
-            own_obs, _, own_dones, _ = own.step(torch.as_tensor(actions) if apart else expected)
+            own_obs, _, own_dones, _ = own_env.step(torch.as_tensor(actions) if apart else expected)
             model.reset(dones)
             stepper.reset(own_dones.numpy() > 0)
     return found
-
-
-def _largest(values: list[float]) -> float:
-    """Return the maximum, NaN if there is one."""
-    return float(np.max(values))

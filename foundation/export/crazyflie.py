@@ -1,4 +1,4 @@
-"""A controller for the Crazyflie firmware's app layer, and a check of it on the simulator."""
+"""A controller for the Crazyflie firmware's app layer, and the stepper that flies it in the simulator."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 FOLDER = TEMPLATES / "crazyflie"
 STAND_IN = FOLDER / "stand_in"
 RATES = (1000, 500, 250, 100, 50, 25)
-"""Rates of the firmware's loop that divide its 1000 Hz evenly and have a name there [Hz]."""
+"""Rates that the firmware defines and that divide its 1000 Hz evenly [Hz]."""
 NUM_OBS, NUM_ACTIONS = 22, 4
 FIRMWARE_HZ = 1000
 HEADING_SHARE = 0.6
-"""Largest turn over the largest tilt that training starts from, which is about any axis."""
+"""Largest turn at once over the largest tilt that training starts from, which is about any axis."""
 LEAST_UPGRADED_THRUST = 0.15
-"""Between the firmware's full thrust of standard motors, 0.12 N, and of the upgrade kit, 0.18 N [N]."""
+"""Threshold between a standard motor's full thrust in the firmware, 0.12 N, and the upgrade kit's, 0.18 N [N]."""
 _UPGRADED = "CONFIG_CRAZYFLIE_THRUST_UPGRADE_KIT=y\n"
 NOWHERE_CLAMPED = ("-DFOUNDATION_REACH=1e6f", "-DFOUNDATION_HEADING_REACH=7.0f")
-"""Flags that compare the policy also where a setpoint would be brought nearer."""
+"""Compiler flags that remove the limits on the distance and the turn to a setpoint, for the check."""
 _FILES = ("README.md", "Makefile", "Kbuild", "app-config")
 _SOURCES = ("Kbuild", "conversions.h", "foundation_controller.c", "vehicle.h")
 
 
 @dataclass(frozen=True)
 class Vehicle:
-    """What the controller has to know of the vehicle and the task that a policy was trained on."""
+    """Parameters of the controller, from the vehicle and the task that a policy was trained on."""
 
     thrust_curve: tuple[float, float, float]
     """c0, c1, c2 of one rotor's thrust [N] over its speed in [0, 1]."""
@@ -48,7 +48,7 @@ class Vehicle:
     reach: float
     """Largest distance to the target, per axis, that training starts from [m]."""
     heading_reach: float
-    """Largest turn that the policy is told of at once [rad]."""
+    """Largest turn towards another heading at once [rad]."""
     max_velocity: float
     """Bound of the linear velocity, per axis [m/s]."""
     max_angular_velocity: float
@@ -58,7 +58,7 @@ class Vehicle:
 
     @classmethod
     def of(cls, cfg: PointCtrlEnvCfg, nominal: QuadParams) -> Vehicle:
-        """Return the numbers of a task and its nominal vehicle.
+        """Return the parameters of a task and its nominal vehicle.
 
         Raises:
             ExportError: If the firmware has no loop at the task's rate.
@@ -99,12 +99,12 @@ class Vehicle:
 
 
 def write_crazyflie(header: str, vehicle: Vehicle, origin: Origin, folder: Path) -> None:
-    """Write the folder of an app.
+    """Write the folder of a firmware app.
 
     Args:
-        header: The policy as :func:`foundation.export.c_header.c_header` returns it.
-        vehicle: What it was trained on.
-        origin: Where it comes from.
+        header: The policy's C header.
+        vehicle: Parameters of the controller.
+        origin: Origin of the policy.
         folder: An empty folder.
     """
     names = {"version": foundation.__version__, "source": comment(origin.source), "rate": vehicle.rate}
@@ -125,7 +125,7 @@ def compile_crazyflie(folder: Path, output: Path, *flags: str) -> Compiled:
     """Compile the controller against stand-ins for the firmware's headers.
 
     Args:
-        folder: What :func:`write_crazyflie` wrote.
+        folder: The app, as written by :func:`write_crazyflie`.
         output: The library to write.
         *flags: Other flags of the compiler.
 
@@ -142,18 +142,17 @@ class Controller:
         """Load the library.
 
         Args:
-            library: What :func:`compile_crazyflie` wrote. One file holds the memory of one vehicle.
+            library: The compiled controller. One loaded file holds the state of one vehicle.
             full_thrust: Thrust of one motor at the firmware's full scale [N].
         """
-        self._library = ctypes.CDLL(str(library.resolve()))
-        self._library.bridge_normalized_force.restype = ctypes.c_float
-        self._library.bridge_hover_action.restype = ctypes.c_float
-        self._library.bridge_next_heading.restype = ctypes.c_float
-        self._full_thrust = full_thrust
+        self.library = ctypes.CDLL(str(library.resolve()))
+        """The loaded library."""
+        self.full_thrust = full_thrust
+        """Thrust of one motor at the firmware's full scale [N]."""
 
     def init(self) -> bool:
-        """Begin anew; return whether the firmware's self-test passes."""
-        return bool(self._library.bridge_init(ctypes.c_float(4.0 * self._full_thrust)))
+        """Restart the controller; return whether the firmware's self-test passes."""
+        return bool(self.library.bridge_init(ctypes.c_float(4.0 * self.full_thrust)))
 
     def control(
         self,
@@ -163,8 +162,9 @@ class Controller:
         yaw_deg: float | None = 0.0,
         enabled: bool = True,
         has_position: bool = True,
+        calls: int = 1,
     ) -> np.ndarray:
-        """Return the forces over full scale, shape (4,), of one call at 1000 Hz; -1 where PID flies.
+        """Return the forces over full scale, shape (4,), after calls at 1000 Hz; -1 where PID flies.
 
         Args:
             state: Position [m], attitude (x, y, z, w), velocity [m/s], world frame, shape (10,).
@@ -173,46 +173,24 @@ class Controller:
             yaw_deg: Yaw setpoint [deg], or None for none.
             enabled: Whether ``foundation.enable`` is set.
             has_position: Whether the setpoint is a position.
+            calls: Number of calls with these arguments.
         """
         forces = np.empty(4, dtype=np.float32)
         yaw, flags = ctypes.c_float(yaw_deg or 0.0), (int(enabled), int(has_position), int(yaw_deg is not None))
-        self._library.bridge_control(*_pointers(state, gyro_deg, target), yaw, *flags, *_pointers(forces))
+        arguments = (*c_arrays(state, gyro_deg, target), yaw, *flags, *c_arrays(forces))
+        for _ in range(calls):
+            self.library.bridge_control(*arguments)
         return forces
 
-    def pid_resets(self) -> int:
-        """Return how often the firmware's own controller was told to forget."""
-        return self._library.bridge_pid_resets()
-
-    def next_heading(self, state: np.ndarray, wanted: float) -> float:
-        """Return the heading that is flown to next for a wanted one [rad]."""
-        return self._library.bridge_next_heading(*_pointers(state), ctypes.c_float(wanted))
-
     def action(self) -> np.ndarray:
-        """Return the action that the controller remembers, shape (4,)."""
+        """Return the controller's last action, shape (4,)."""
         action = np.empty(4, dtype=np.float32)
-        self._library.bridge_action(*_pointers(action))
+        self.library.bridge_action(*c_arrays(action))
         return action
-
-    def observe(
-        self, state: np.ndarray, gyro_deg: np.ndarray, target: np.ndarray, yaw_deg: float, action: np.ndarray
-    ) -> np.ndarray:
-        """Return the 22 observations for the same arguments and the previous action."""
-        obs = np.empty(NUM_OBS, dtype=np.float32)
-        arguments = _pointers(state, gyro_deg, target)
-        self._library.bridge_observe(*arguments, ctypes.c_float(yaw_deg), *_pointers(action, obs))
-        return obs
-
-    def normalized_force(self, action: float) -> float:
-        """Return the force over full scale for an action."""
-        return self._library.bridge_normalized_force(ctypes.c_float(action), ctypes.c_float(self._full_thrust))
-
-    def hover_action(self) -> float:
-        """Return the action that a flight begins with."""
-        return self._library.bridge_hover_action()
 
 
 class CrazyflieStepper:
-    """Flies N vehicles with the controller, somewhere else in the world and with another heading."""
+    """Flies N vehicles with the controller, about another target and with another heading than the policy's."""
 
     TARGET = np.array([0.7, -1.3, 4.0])
     YAW_DEG = 40.0
@@ -220,7 +198,7 @@ class CrazyflieStepper:
     def __init__(self, library: Path, vehicle: Vehicle, num_envs: int) -> None:
         """Load a copy of the library for every vehicle."""
         self.turn_deg = 0.0
-        """Yaw setpoint relative to the heading that the policy is observed in [deg]."""
+        """Yaw setpoint relative to ``YAW_DEG`` [deg]."""
         self._vehicle = vehicle
         self._controllers = []
         for index in range(num_envs):
@@ -232,28 +210,29 @@ class CrazyflieStepper:
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Return the actions (N, 4) that give the commanded forces, for observations (N, 22).
 
-        A motor cannot pull downwards, as the thrust curve does next to standstill: no force then stands for any of
-        those actions, and the one that the controller remembers is taken.
+        Close to standstill the thrust curve is negative, but a motor cannot pull downwards: zero force then stands
+        for a range of actions, and the controller's last action is returned.
         """
-        forces, remembered = np.empty((2, len(obs), 4))
+        calls = FIRMWARE_HZ // self._vehicle.rate
+        forces, last = np.empty((2, len(obs), 4))
         for index, (controller, row) in enumerate(zip(self._controllers, obs, strict=True)):
             state, gyro_deg = firmware_state(row.astype(np.float64), self.TARGET, self.YAW_DEG)
-            for _ in range(FIRMWARE_HZ // self._vehicle.rate):
-                forces[index] = controller.control(state, gyro_deg, self.TARGET, self.YAW_DEG + self.turn_deg)
-            remembered[index] = controller.action()
+            yaw_deg = self.YAW_DEG + self.turn_deg
+            forces[index] = controller.control(state, gyro_deg, self.TARGET, yaw_deg, calls=calls)
+            last[index] = controller.action()
         smallest = 1e-9
         pushing = 2.0 * self._vehicle.speed(np.maximum(forces * self._vehicle.full_thrust, smallest)) - 1.0
-        still = np.where(self._vehicle.thrust(remembered) <= 0.0, remembered, -1.0)
+        still = np.where(self._vehicle.thrust(last) <= 0.0, last, -1.0)
         return np.where(forces > 0.0, pushing, still).astype(np.float32)
 
     def reset(self, dones: np.ndarray) -> None:
-        """Begin a new flight of the vehicles in a mask of shape (N,)."""
+        """Restart the controllers of the vehicles in a mask of shape (N,)."""
         for index in dones.nonzero()[0]:
             self._controllers[index].init()
 
 
 def firmware_state(obs: np.ndarray, target: np.ndarray, yaw_deg: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the state and the gyroscope of a Crazyflie that a policy would observe so.
+    """Return the Crazyflie's state and gyroscope readings that give a policy these observations.
 
     Args:
         obs: The 22 observations, float64.
@@ -288,7 +267,7 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
 
 
 def flown_cfg(cfg: PointCtrlEnvCfg) -> PointCtrlEnvCfg:
-    """Return the task as the controller flies it: the nominal vehicle, exact sensors, rotors at hover at first."""
+    """Return the task for the check: the nominal vehicle, exact sensors, rotors at hover speed at first."""
     exact = replace(cfg.noise, position=0.0, attitude=0.0, velocity=0.0, angular_velocity=0.0)
     return replace(
         cfg,
@@ -298,6 +277,6 @@ def flown_cfg(cfg: PointCtrlEnvCfg) -> PointCtrlEnvCfg:
     )
 
 
-def _pointers(*arrays: np.ndarray) -> list[ctypes.Array]:
-    """Return float32 memory that stays alive as long as what is returned, in place where it already is float32."""
+def c_arrays(*arrays: np.ndarray) -> list[ctypes.Array]:
+    """Return arrays as float32 ctypes arrays, which keep their memory alive; float32 arrays are not copied."""
     return [np.ctypeslib.as_ctypes(np.ascontiguousarray(array, dtype=np.float32)) for array in arrays]

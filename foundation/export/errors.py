@@ -1,5 +1,5 @@
-"""The error of an export that cannot be made or does not do what the policy does."""
+"""The error of a failed export."""
 
 
 class ExportError(Exception):
-    """An export failed; nothing of it was left on disk."""
+    """An export is not possible or differs from the policy; no file is left on disk."""

@@ -1,4 +1,4 @@
-"""Write a policy in one of the formats, check it, and only then give it its name."""
+"""Export a policy in one of the formats; a file gets its name only after it has passed the check."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foundation.export.c_header import Origin, c_header, state_bytes, structure
+from foundation.export.c_header import CHeader, Origin
 from foundation.export.c_library import BRIDGE, Compiled, CStepper, c_compiler, compile_c
 from foundation.export.closed_loop import Agreement, require_agreement
 from foundation.export.crazyflie import (
@@ -33,20 +34,20 @@ if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
 
 FILES = {"onnx": "policy.onnx", "torchscript": "policy.pt", "c": "policy.h", "crazyflie": "crazyflie"}
-"""The formats and what each writes."""
+"""File or folder of each format."""
 ALL = ("onnx", "torchscript", "c")
-"""What ``all`` stands for."""
+"""Formats of ``all``."""
 PROCESSOR_HZ = 168e6
 """Clock of the Crazyflie's STM32F405 [Hz]."""
 CYCLES_PER_MULTIPLY, CYCLES_PER_FUNCTION = 8, 150
-"""Assumed, not measured: load, load, multiply, add and the loop, with weights in flash memory; tanhf."""
+"""Assumptions, not measurements: two loads, multiply, add and the loop, with weights in flash memory; tanhf."""
 LONGEST_STEP = 0.6e-3
-"""Longest step on the vehicle [s]: the loop comes round every millisecond and has other work, too."""
+"""Longest step on the vehicle [s]; the firmware's loop has a period of 1 ms, which other work needs, too."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A policy and where it comes from."""
+    """A policy and its origin."""
 
     model: MLPModel
     """The policy, on the CPU."""
@@ -54,22 +55,22 @@ class Source:
     make_env: Callable[[], VecEnv]
     """Returns equal environments that the policy can fly."""
     vehicle: Vehicle | None = None
-    """What a controller for the Crazyflie has to know; ``make_env`` then has the nominal vehicle, exact sensors
-    and rotors that hover at first."""
+    """Vehicle of a Crazyflie's controller; ``make_env`` then has the nominal vehicle, exact sensors and rotors at
+    hover speed at first."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file or folder that was written and checked."""
+    """A file or folder that has been written and checked."""
 
     path: Path
     facts: str
-    """Size and structure in words."""
+    """Size and structure, as printed."""
     agreement: Agreement
 
 
 def export(source: Source, form: str, folder: Path) -> Export:
-    """Write a policy into ``folder`` and fly it beside the one it was made from.
+    """Write a policy into ``folder`` and compare it with the original one in closed loop.
 
     Args:
         source: The policy.
@@ -78,7 +79,7 @@ def export(source: Source, form: str, folder: Path) -> Export:
 
     Raises:
         ExportError: If the policy cannot be written so, does not do what the policy does, or the folder of a
-            controller exists. Nothing is left then, and what was there is still there.
+            controller exists. The folder is then unchanged.
     """
     target = folder / FILES[form]
     if form == "crazyflie" and target.exists():
@@ -100,10 +101,10 @@ def export(source: Source, form: str, folder: Path) -> Export:
 
 
 def require_tools(forms: Sequence[str]) -> None:
-    """Raise if what checks a format is not installed.
+    """Raise if a tool that checks a format is not installed.
 
     Raises:
-        ExportError: Names what is missing and how to get it.
+        ExportError: Names the tool and how to install it.
     """
     if "onnx" in forms:
         require_onnxruntime()
@@ -113,47 +114,50 @@ def require_tools(forms: Sequence[str]) -> None:
 
 def _onnx(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     write_onnx(source.model, path)
-    return "any number of vehicles at once", _check(source, OnnxStepper(path, _num_envs(source)))
+    agreement = require_agreement(source.model, partial(OnnxStepper, path), source.make_env)
+    return "any number of vehicles at once", agreement
 
 
 def _torchscript(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     write_torchscript(source.model, path)
-    many = (
-        "one vehicle, keeps its hidden values" if source.model.is_recurrent else "any number of vehicles at once"
-    )
-    return many, _check(source, TorchScriptStepper(path, _num_envs(source)))
+    agreement = require_agreement(source.model, partial(TorchScriptStepper, path), source.make_env)
+    if source.model.is_recurrent:
+        return "one vehicle, keeps its hidden values", agreement
+    return "any number of vehicles at once", agreement
 
 
 def _c(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     network = extract(source.model)
-    path.write_text(c_header(network, source.origin))
+    header = CHeader(network)
+    path.write_text(header.text(source.origin))
     bridge = work / "bridge.c"
     bridge.write_text(BRIDGE)
     compiled = compile_c([bridge], [work], work / "policy.so")
-    agreement = _check(source, CStepper(compiled.path, _num_envs(source), network.num_actions))
+    make_stepper = partial(CStepper, compiled.path, num_actions=network.num_actions)
+    agreement = require_agreement(source.model, make_stepper, source.make_env)
     facts = (
-        f"{structure(network)}: {4 * network.num_weights} bytes of weights, {network.num_multiplies} "
-        f"multiplications a step, {state_bytes(network)} bytes of state, {_stack(compiled)}"
+        f"{header.structure}: {4 * network.num_weights} bytes of weights, {network.num_multiplies} "
+        f"multiplications a step, {header.state_bytes} bytes of state, {_stack(compiled)}"
     )
     return facts, agreement
 
 
 def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
-    network = extract(source.model)
-    if source.vehicle is None or (network.num_obs, network.num_actions) != (NUM_OBS, NUM_ACTIONS):
+    network, vehicle = extract(source.model), source.vehicle
+    if vehicle is None or (network.num_obs, network.num_actions) != (NUM_OBS, NUM_ACTIONS):
         raise ExportError(
             f"a Crazyflie's controller needs a student of {NUM_OBS} observations and {NUM_ACTIONS} actions, "
             f"this policy has {network.num_obs} and {network.num_actions}"
         )
     seconds = _require_time(network)
     path.mkdir()
-    write_crazyflie(c_header(network, source.origin), source.vehicle, source.origin, path)
-    # The environment lets a vehicle stray farther than a setpoint may be; the policy is compared there, too.
+    write_crazyflie(CHeader(network).text(source.origin), vehicle, source.origin, path)
+    # In the environment a vehicle may stray farther than the setpoint's limit; the policies must agree there, too.
     compiled = compile_crazyflie(path, work / "controller.so", *NOWHERE_CLAMPED)
-    stepper = CrazyflieStepper(compiled.path, source.vehicle, _num_envs(source))
-    agreement = require_agreement(source.model, stepper, source.make_env, reaching=_clipped)
+    make_stepper = partial(CrazyflieStepper, compiled.path, vehicle)
+    agreement = require_agreement(source.model, make_stepper, source.make_env, to_rotors=_clipped)
     facts = (
-        f"policy at {source.vehicle.rate} Hz, {_stack(compiled)}, about {1e3 * seconds:.2f} ms a step there "
+        f"policy at {vehicle.rate} Hz, {_stack(compiled)}, about {1e3 * seconds:.2f} ms a step there "
         f"({CYCLES_PER_MULTIPLY} cycles a multiplication and {CYCLES_PER_FUNCTION} a function assumed)"
     )
     return facts, agreement
@@ -177,14 +181,6 @@ def _clipped(actions: np.ndarray) -> np.ndarray:
 
 
 _WRITERS = {"onnx": _onnx, "torchscript": _torchscript, "c": _c, "crazyflie": _crazyflie}
-
-
-def _check(source: Source, stepper: OnnxStepper | TorchScriptStepper | CStepper) -> Agreement:
-    return require_agreement(source.model, stepper, source.make_env)
-
-
-def _num_envs(source: Source) -> int:
-    return source.make_env().num_envs
 
 
 def _stack(compiled: Compiled) -> str:

@@ -1,10 +1,8 @@
-"""The numbers and the structure of a policy, free of torch, and what they compute, in float64."""
+"""Weights and structure of a policy as NumPy arrays."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,49 +14,20 @@ if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
 
 Array = np.ndarray
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-"""Constants of SELU (Klambauer et al. 2017, arXiv 1706.02515)."""
-
-
-def sigmoid(x: Array) -> Array:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def softplus(x: Array) -> Array:
-    """Return log(1 + exp(x)) without overflow."""
-    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function between two layers."""
+    """The function behind a linear layer."""
 
     name: str
     """Name in C, without prefix."""
     slope: float = 0.0
-    """Slope or scale for negative inputs, where the function has one."""
-
-    def __call__(self, x: Array) -> Array:
-        """Return the function's values in float64."""
-        return _FUNCTIONS[self.name](x, self.slope)
+    """Slope or scale for negative inputs, for the functions that have one."""
 
 
-_FUNCTIONS: dict[str, Callable[[Array, float], Array]] = {
-    "identity": lambda x, _: x,
-    "relu": lambda x, _: np.maximum(x, 0.0),
-    "leaky_relu": lambda x, slope: np.where(x > 0.0, x, slope * x),
-    "tanh": lambda x, _: np.tanh(x),
-    "sigmoid": lambda x, _: sigmoid(x),
-    "elu": lambda x, scale: np.where(x > 0.0, x, scale * np.expm1(np.minimum(x, 0.0))),
-    "selu": lambda x, _: SELU_SCALE * np.where(x > 0.0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0.0))),
-    "softplus": lambda x, _: softplus(x),
-    "silu": lambda x, _: x * sigmoid(x),
-    "mish": lambda x, _: x * np.tanh(softplus(x)),
-    "gelu": lambda x, _: 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0))),
-}
 _CALLS = {"identity": 0, "relu": 0, "leaky_relu": 0, "softplus": 2, "mish": 3}
-"""Mathematical functions in an activation, where it is not one."""
+"""Calls of mathematical functions such as tanh in an activation, where it is not one."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +57,12 @@ class RecurrentLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """A policy: normaliser, recurrent layers if it has any, dense layers."""
+    """A policy: a normaliser and recurrent layers, both optional, and dense layers."""
 
     mean: Array | None
-    """Mean of the observations that is subtracted, shape (O,); None without a normaliser."""
+    """Mean of the observations, shape (O,); None without a normaliser."""
     scale: Array | None
-    """What the difference is divided by, shape (O,)."""
+    """Standard deviation that the centred observations are divided by, shape (O,)."""
     cell: str | None
     """``gru``, ``lstm`` or None."""
     recurrent: list[RecurrentLayer]
@@ -112,7 +81,7 @@ class Network:
 
     @property
     def hidden_dim(self) -> int:
-        """Number of hidden values of a recurrent layer, 0 without any."""
+        """Size of a recurrent layer, 0 without any."""
         return self.recurrent[0].weight_hidden.shape[1] if self.recurrent else 0
 
     @property
@@ -129,62 +98,19 @@ class Network:
         matrices = [layer.weight for layer in self.dense]
         for layer in self.recurrent:
             matrices += [layer.weight_input, layer.weight_hidden]
-        # A GRU multiplies by its gates three times a unit, as an LSTM does.
+        # GRU and LSTM both multiply by their gates three times per unit.
         gating = 3 * self.hidden_dim * len(self.recurrent)
         return sum(matrix.size for matrix in matrices) + gating + (0 if self.scale is None else self.num_obs)
 
     @property
     def num_functions(self) -> int:
-        """Mathematical functions of one step, such as tanh, at most."""
+        """Upper bound of the mathematical functions, such as tanh, of one step."""
         gates = {"gru": 3, "lstm": 5}.get(str(self.cell), 0) * self.hidden_dim * len(self.recurrent)
         return gates + sum(_CALLS.get(layer.activation.name, 1) * len(layer.bias) for layer in self.dense)
 
-    def initial_state(self, num_envs: int) -> Array:
-        """Return zeros of shape (2, layers, N, H): hidden values, and cell values that only an LSTM uses."""
-        return np.zeros((2, len(self.recurrent), num_envs, self.hidden_dim))
-
-    def step(self, obs: Array, state: Array) -> tuple[Array, Array]:
-        """Compute one step in float64.
-
-        Args:
-            obs: Observations, shape (N, O).
-            state: What :meth:`initial_state` or the last step returned.
-
-        Returns:
-            Actions (N, A) and the new state.
-        """
-        x = np.asarray(obs, dtype=np.float64)
-        if self.mean is not None and self.scale is not None:
-            x = (x - self.mean) / self.scale
-        new = state.copy()
-        for index, layer in enumerate(self.recurrent):
-            cell = _gru if self.cell == "gru" else _lstm
-            new[:, index] = cell(layer, x, state[0, index], state[1, index])
-            x = new[0, index]
-        for layer in self.dense:
-            x = layer.activation(x @ layer.weight.T + layer.bias)
-        return x, new
-
-
-def _gru(layer: RecurrentLayer, x: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-    """Cho et al. 2014, arXiv 1406.1078, with the reset gate behind the matrix, as cuDNN and PyTorch have it."""
-    from_input = np.split(x @ layer.weight_input.T + layer.bias_input, 3, axis=-1)
-    from_hidden = np.split(hidden @ layer.weight_hidden.T + layer.bias_hidden, 3, axis=-1)
-    reset, update = (sigmoid(a + b) for a, b in zip(from_input[:2], from_hidden[:2], strict=True))
-    new = np.tanh(from_input[2] + reset * from_hidden[2])
-    return new + update * (hidden - new), cell
-
-
-def _lstm(layer: RecurrentLayer, x: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-    """Hochreiter and Schmidhuber 1997, with a forget gate (Gers et al. 2000)."""
-    gates = x @ layer.weight_input.T + layer.bias_input + hidden @ layer.weight_hidden.T + layer.bias_hidden
-    entry, forget, new, exit_ = np.split(gates, 4, axis=-1)
-    cell = sigmoid(forget) * cell + sigmoid(entry) * np.tanh(new)
-    return sigmoid(exit_) * np.tanh(cell), cell
-
 
 def extract(model: MLPModel) -> Network:
-    """Return the numbers and the structure of a model of rsl_rl.
+    """Return weights and structure of an rsl_rl model.
 
     Raises:
         ExportError: If the model has a part that is not supported, or weights that are not finite.
@@ -198,8 +124,8 @@ def extract(model: MLPModel) -> Network:
         )
     mean = scale = None
     if not isinstance(model.obs_normalizer, nn.Identity):
-        mean = _numbers(model.obs_normalizer._mean)[0]
-        scale = _numbers(model.obs_normalizer._std)[0] + model.obs_normalizer.eps
+        mean = _numbers(model.obs_normalizer.mean)
+        scale = _numbers(model.obs_normalizer.std) + model.obs_normalizer.eps
     cell, recurrent = None, []
     if isinstance(model, RNNModel):
         rnn = model.rnn.rnn
@@ -218,7 +144,7 @@ def _dense(model: MLPModel) -> list[Dense]:
         if isinstance(module, nn.Linear):
             layers.append(Dense(_numbers(module.weight), _numbers(module.bias)))
         elif isinstance(module, nn.Unflatten):
-            # Mean and noise of the actions side by side; only the mean flies.
+            # The last layer returns mean and noise of the actions; only the mean is exported.
             actions = module.unflattened_size[-1]
             last = layers[-1]
             layers[-1] = Dense(last.weight[:actions], last.bias[:actions])

@@ -1,4 +1,4 @@
-"""ONNX: a function of observations and hidden values, for any number of vehicles."""
+"""Export to ONNX: a function of observations and hidden values, for any number of vehicles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_onnx(model: MLPModel, path: Path) -> None:
     """Write a model with its normaliser inside.
 
     Inputs are ``obs`` (N, O) and, for recurrent models, ``h_in`` and for LSTM ``c_in`` (layers, N, H), outputs
-    ``actions`` (N, A), ``h_out`` and ``c_out``. N is free. Zeros begin a flight.
+    ``actions`` (N, A), ``h_out`` and ``c_out``. N is dynamic; hidden values are zero at the start of a flight.
 
     Args:
         model: A model of rsl_rl.
@@ -33,7 +33,7 @@ def write_onnx(model: MLPModel, path: Path) -> None:
     names = [*wrapped.input_names, *wrapped.output_names]  # pyright: ignore
     batch = {name: {0 if name in ("obs", "actions") else 1: "batch"} for name in names}
     with warnings.catch_warnings():
-        # That it is the older of torch's two exporters, and that initial states have to be inputs, as they are.
+        # torch warns of its older exporter, and that initial states must be inputs, which they are.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             wrapped,
@@ -48,10 +48,10 @@ def write_onnx(model: MLPModel, path: Path) -> None:
 
 
 def require_onnxruntime() -> None:
-    """Raise if it is not installed.
+    """Raise if onnxruntime is not installed.
 
     Raises:
-        ExportError: Names how to install it.
+        ExportError: Names the command that installs it.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise ExportError('onnx files are checked with onnxruntime, which is missing; pip install -e ".[export]"')
@@ -78,6 +78,6 @@ class OnnxStepper:
         return actions
 
     def reset(self, dones: np.ndarray) -> None:
-        """Forget the past of the vehicles in a mask of shape (N,)."""
+        """Reset the recurrent state of the vehicles in a mask of shape (N,)."""
         for state in self._states:
             state[:, dones] = 0.0

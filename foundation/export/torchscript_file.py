@@ -1,4 +1,4 @@
-"""TorchScript as rsl_rl and Isaac Lab load it: it keeps the hidden values of one vehicle."""
+"""Export to TorchScript as rsl_rl and Isaac Lab load it; the module keeps the hidden values of one vehicle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_torchscript(model: MLPModel, path: Path) -> None:
-    """Write a model with its normaliser inside; ``reset()`` begins a flight, recurrent ones fly one vehicle.
+    """Write a model with its normaliser inside; call ``reset()`` at the start of a flight.
 
     Args:
         model: A model of rsl_rl.
@@ -26,7 +26,7 @@ def write_torchscript(model: MLPModel, path: Path) -> None:
 
 
 class TorchScriptStepper:
-    """Runs a file, loaded once for every vehicle."""
+    """Runs a file, loaded once per vehicle."""
 
     def __init__(self, path: Path, num_envs: int) -> None:
         """Load the file."""
@@ -40,6 +40,6 @@ class TorchScriptStepper:
         return torch.cat([module(row) for module, row in zip(self._modules, rows, strict=True)]).numpy()
 
     def reset(self, dones: np.ndarray) -> None:
-        """Forget the past of the vehicles in a mask of shape (N,)."""
+        """Reset the recurrent state of the vehicles in a mask of shape (N,)."""
         for index in dones.nonzero()[0]:
             self._modules[index].reset()

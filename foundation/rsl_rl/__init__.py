@@ -1,1 +1,1 @@
-"""Command-line scripts: train, play, evaluate. Nothing imports this."""
+"""Launchers: ``python foundation/rsl_rl/train.py``. The code of the commands is in :mod:`foundation.cli`."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundation.tasks.config import ConfigError, resolve
+from foundation.tasks.packaged import is_packaged, packaged_teacher
+
+__all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packaged_teacher"]
 
 
 @dataclass(frozen=True)

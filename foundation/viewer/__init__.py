@@ -1,1 +1,1 @@
-"""Watching vehicles fly: live in a browser, as a recording in one HTML file, as a video, and while they train."""
+"""Show flights live in a browser, as an HTML recording or as a video, and training runs on a dashboard."""

@@ -1,7 +1,7 @@
-"""Short clips of a training fleet, taken while it trains and shown afterwards.
+"""Short clips of a training fleet, recorded during training and replayed in real time.
 
-Training runs many times faster than real time, in bursts: what is seen at one moment and the next is unrelated.
-So steps that follow each other are kept now and then, and shown in real time while training goes on.
+Training is many times faster than real time and comes in bursts: snapshots at the frame rate of a page would be
+unrelated. Instead, a few seconds of consecutive steps are recorded on request and replayed while training goes on.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ class Clip:
     moments: list[Snapshot]
     """The vehicles, of length T."""
     ended: np.ndarray
-    """Whose episode ended in the step, so that the moment is of a new one, bool, shape (T, N)."""
+    """True where the episode ended in the step and the moment belongs to the next one, bool, shape (T, N)."""
 
 
 class ClipCamera:
-    """Keeps consecutive steps of an environment's first vehicles when it is asked to. It only reads."""
+    """Records consecutive steps of an environment's first vehicles on request. It only reads."""
 
     def __init__(self, env: PointCtrlEnv, vehicles: int, steps: int) -> None:
-        """Listen to an environment.
+        """Install the callback of the environment.
 
         Args:
             env: The environment.
-            vehicles: Vehicles to keep, at most all.
-            steps: Length of a clip.
+            vehicles: Number of vehicles to record, at most all.
+            steps: Length T of a clip.
         """
         self._env = env
         self._count = min(vehicles, env.num_envs)
         self._steps = steps
-        self._wanted = threading.Event()
+        self._requested = threading.Event()
         self._ready = threading.Event()
         self._rows: list[list[torch.Tensor]] = []
         env.on_step = self._after_step
 
-    def want(self) -> None:
-        """Begin a clip with the next step, unless one is being made."""
-        if not self._wanted.is_set() and not self._ready.is_set():
+    def request(self) -> None:
+        """Record a clip from the next step on, unless one is being recorded or waits to be taken."""
+        if not self._requested.is_set() and not self._ready.is_set():
             self._rows = []
-            self._wanted.set()
+            self._requested.set()
 
     def take(self) -> Clip | None:
-        """Return the clip that was wanted, once, when it is complete."""
+        """Return the requested clip once it is complete, and only once; None until then."""
         if not self._ready.is_set():
             return None
         columns = [torch.stack(rows).cpu().numpy() for rows in zip(*self._rows, strict=True)]
@@ -64,21 +64,21 @@ class ClipCamera:
         return Clip([Snapshot(*row) for row in zip(*states, strict=True)], ended > 0)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Remove the callback."""
         self._env.on_step = None
 
     def _after_step(self, dones: torch.Tensor) -> None:
-        # Called in the training loop: copies only, on the device.
-        if not self._wanted.is_set():
+        # Runs in the training loop: only copies, all on the device.
+        if not self._requested.is_set():
             return
         sim = self._env.sim
-        seen = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle, dones)
+        states = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle, dones)
         try:
-            self._rows.append([state[: self._count].clone() for state in seen])
-        except RuntimeError:  # no memory left for a copy: training goes on, unseen
+            self._rows.append([state[: self._count].clone() for state in states])
+        except RuntimeError:  # out of memory for a copy: training goes on without clips
             self.close()
             return
         if len(self._rows) == self._steps:
-            # In this order: another clip may not begin in between.
+            # In this order: no other clip may start in between.
             self._ready.set()
-            self._wanted.clear()
+            self._requested.clear()

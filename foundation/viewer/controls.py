@@ -14,73 +14,73 @@ if TYPE_CHECKING:
     import viser
 
 SPEEDS = {"1/10": 0.1, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}
-"""Simulated over wall time, by what the panel shows."""
+"""Simulated time over wall time, by the label in the menu."""
 WHOLE_FLEET = "whole fleet"
 
 
 class Controls:
-    """Buttons and menus; what they ask for is done between two frames, by :meth:`obey`.
+    """Buttons and menus. Their actions run between two frames, in :meth:`run_pending`.
 
-    viser calls back on threads of its own, but environment and policies belong to the thread that flies.
+    viser calls back on its own threads, but environment and policies may only be used on the thread that flies.
     """
 
     def __init__(self, gui: viser.GuiApi, policies: list[str], family: str, num_vehicles: int) -> None:
-        """Add everything.
+        """Add all buttons and menus.
 
         Args:
-            gui: Where.
-            policies: Names of the policies on offer; the first one flies.
-            family: The family of vehicles that flies.
+            gui: The panel.
+            policies: Names of the policies in the menu; the first one flies.
+            family: The family of the vehicles.
             num_vehicles: Number of vehicles.
         """
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.status = gui.add_markdown("")
         self.pause = gui.add_button("Pause")
         self.step = gui.add_button("Step", hint="Pause, and fly one control step")
         self.speed = gui.add_dropdown(
             "Speed", tuple(SPEEDS), initial_value="1", hint="Simulated time over wall time"
         )
-        self.restart = gui.add_button("New episodes", hint="Begin a new episode with every vehicle")
+        self.restart = gui.add_button("New episodes", hint="Start a new episode with every vehicle")
         with gui.add_folder("Policy"):
             self.policy = gui.add_dropdown("Who flies", tuple(policies), hint="Takes over in flight")
             self.path = gui.add_text("Checkpoint", "", hint="A checkpoint or run folder on the server's disk")
-            self.load = gui.add_button("Load checkpoint", hint="Let it fly, and add it to the menu")
+            self.load = gui.add_button("Load checkpoint", hint="Add it to the menu and let it fly")
             self.message = gui.add_markdown("", visible=False)
         with gui.add_folder("Vehicles"):
             self.family = gui.add_dropdown(
                 "Family", FAMILIES, initial_value=family, hint="none: the nominal vehicle, without disturbance"
             )
-            self.draw_anew = gui.add_button("Draw other vehicles", hint="The same family, with the next seed")
+            self.draw_vehicles = gui.add_button("Draw other vehicles", hint="The same family, with the next seed")
             names = (WHOLE_FLEET, *(f"vehicle {number}" for number in range(num_vehicles)))
             self.follow = gui.add_dropdown("Camera follows", names, hint="The plots show the vehicle, too")
 
-    def on(self, handle: viser.GuiButtonHandle | viser.GuiDropdownHandle, do: Callable[[], None]) -> None:
-        """Do something, between two frames, each time a button is pressed or a value chosen."""
+    def on(self, handle: viser.GuiButtonHandle | viser.GuiDropdownHandle, action: Callable[[], None]) -> None:
+        """Run an action between two frames each time a button is pressed or a value chosen."""
 
-        # Asynchronous ones are called in the order of the clicks.
-        async def asked(_: object) -> None:
-            self._waiting.put(do)
+        # Asynchronous callbacks run in the order of the clicks.
+        async def enqueue(_: object) -> None:
+            self._pending.put(action)
 
         listen = handle.on_click if hasattr(handle, "on_click") else handle.on_update  # pyright: ignore
-        listen(asked)
+        listen(enqueue)
 
-    def obey(self) -> bool:
-        """Do what was asked for since the last call; return whether there was anything."""
-        anything = False
-        while not self._waiting.empty():
-            anything = True
+    def run_pending(self) -> bool:
+        """Run the actions requested since the last call; return whether there were any."""
+        ran = False
+        while not self._pending.empty():
+            ran = True
             try:
-                self._waiting.get()()
+                self._pending.get()()
                 self.message.visible = False
-            except Exception as error:  # whatever a checkpoint, a vehicle or a page asks for: the flight goes on
+            except Exception as error:  # a bad checkpoint or setting must not end the flight
                 reason = str(error) if isinstance(error, ViewerError) else f"{type(error).__name__}: {error}"
-                # As code: a path on the page is not to be taken for markup.
+                # As code, because a path could contain markup.
                 self.message.content = "**Not done.** `" + reason.replace("`", "'") + "`"
                 self.message.visible = True
-        return anything
+        return ran
 
-    def offer(self, policy: str) -> None:
-        """Add a policy to the menu and show that it flies."""
+    def add_policy(self, policy: str) -> None:
+        """Add a policy to the menu and select it."""
         if policy not in self.policy.options:
             self.policy.options = (*self.policy.options, policy)
         self.policy.value = policy
@@ -92,7 +92,7 @@ class Controls:
 
 
 def name_of(policy: Policy, packaged: bool) -> str:
-    """Return what the menu calls a policy."""
+    """Return the name of a policy in the menu."""
     if packaged:
         return f"{policy.role}: packaged"
     return f"{policy.role}: {policy.path.resolve().parent.name}/{policy.path.name}"

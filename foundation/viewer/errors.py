@@ -1,7 +1,7 @@
-"""What the viewer refuses."""
+"""The viewer's error."""
 
 from __future__ import annotations
 
 
 class ViewerError(ValueError):
-    """Something that was asked of the viewer cannot work."""
+    """A request to the viewer cannot work."""

@@ -1,4 +1,4 @@
-"""Where everything of a fleet is drawn: vehicles on a grid, their rotors and the thrust of each."""
+"""Where to draw the vehicles of a fleet on a grid, their rotors and their thrust."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ class Snapshot:
     """Row of the vehicle table that each flies, shape (N,)."""
 
 
-def look(sim: Simulator, count: int) -> Snapshot:
-    """Return copies of the state of a simulator's first ``count`` vehicles."""
+def take_snapshot(sim: Simulator, count: int) -> Snapshot:
+    """Copy the state of a simulator's first ``count`` vehicles to the host."""
     states = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle)
     return Snapshot(*(state[:count].detach().cpu().numpy().copy() for state in states))
 
 
-def frames(flight: Recording, vehicle: np.ndarray, fps: float) -> Iterator[Snapshot]:
-    """Yield a recording at ``fps`` frames per second of its own time; ``vehicle`` is as in :class:`Snapshot`."""
+def frames(flight: Recording, vehicle: np.ndarray, fps: float) -> Iterator[tuple[int, Snapshot]]:
+    """Yield step and state of each frame of a recording, in real time at ``fps`` frames per second."""
     for step in frame_steps(len(flight.pos_w), flight.dt, fps):
-        yield Snapshot(flight.pos_w[step], flight.quat_wb[step], flight.rotor[step], vehicle)
+        yield int(step), Snapshot(flight.pos_w[step], flight.quat_wb[step], flight.rotor[step], vehicle)
 
 
 def frame_steps(steps: int, dt: float, fps: float) -> np.ndarray:
-    """Return the step that each frame shows, the newest at its time."""
+    """Return the newest step at the time of each frame, shape (F,)."""
     count = max(1, round(steps * dt * fps))
     return np.minimum((np.arange(count) / (fps * dt) + 1e-9).astype(int), steps - 1)
 
 
 @dataclass(frozen=True)
 class Poses:
-    """What is drawn of a fleet, world frame [m]."""
+    """Positions and sizes to draw a fleet with, world frame [m]."""
 
     body_pos: np.ndarray
     """Shape (N, 3)."""
@@ -76,10 +76,10 @@ class Poses:
 
 
 class Fleet:
-    """N vehicles drawn from a table, each with a target of its own on a grid."""
+    """N vehicles of a table, each with its own target on a grid."""
 
     def __init__(self, params: QuadParams, nominal: QuadParams, num_vehicles: int) -> None:
-        """Lay the grid out.
+        """Place the targets.
 
         Args:
             params: The table of vehicles.
@@ -94,35 +94,35 @@ class Fleet:
         self.targets = grid(num_vehicles)
         """Targets, world frame [m], shape (N, 3)."""
         self.size = DRAWN_SPAN / (2.0 * float(self._reach.max()))
-        """How many times as large as they are vehicles are drawn."""
+        """Drawn size of a vehicle over its real size."""
 
     @property
     def extent(self) -> float:
         """Distance from the middle of the grid to the outermost target [m]."""
         return float(np.linalg.norm(self.targets[:, :2], axis=1).max())
 
-    def poses(self, seen: Snapshot) -> Poses:
-        """Return what is drawn of a moment."""
-        there = ~np.isnan(seen.pos_w[:, 0])
-        pos = np.where(there[:, None], seen.pos_w, 0.0) + self.targets
-        quat = np.where(there[:, None], seen.quat_wb, (0.0, 0.0, 0.0, 1.0))
-        size = np.where(there, self.size, 0.0)
-        reach = self._reach[seen.vehicle] * size
-        hubs = self._params.rotor_pos_b[seen.vehicle] * size[:, None, None]
+    def poses(self, moment: Snapshot) -> Poses:
+        """Return positions and sizes to draw the vehicles with."""
+        alive = ~np.isnan(moment.pos_w[:, 0])
+        pos = np.where(alive[:, None], moment.pos_w, 0.0) + self.targets
+        quat = np.where(alive[:, None], moment.quat_wb, (0.0, 0.0, 0.0, 1.0))
+        size = np.where(alive, self.size, 0.0)
+        reach = self._reach[moment.vehicle] * size
+        hubs = self._params.rotor_pos_b[moment.vehicle] * size[:, None, None]
         return Poses(
             body_pos=pos,
             body_quat=quat,
             body_scale=reach / self._nominal_reach,
             rotor_pos=pos[:, None] + rotate(quat[:, None], hubs),
-            # Neighbouring discs nearly touch.
+            # Half the reach: neighbouring discs nearly touch.
             rotor_radius=np.repeat(0.5 * reach[:, None], 4, axis=1),
-            thrust_length=self.thrust_share(seen) * (2.0 * FULL_THRUST_LENGTH * reach)[:, None],
+            thrust_length=self.thrust_share(moment) * (2.0 * FULL_THRUST_LENGTH * reach)[:, None],
         )
 
-    def thrust_share(self, seen: Snapshot) -> np.ndarray:
+    def thrust_share(self, moment: Snapshot) -> np.ndarray:
         """Return each rotor's thrust over its thrust at full speed, shape (N, 4)."""
-        c0, c1, c2 = self._params.thrust_curve[seen.vehicle].T[..., None]
-        speed = np.nan_to_num(seen.rotor)
+        c0, c1, c2 = self._params.thrust_curve[moment.vehicle].T[..., None]
+        speed = np.nan_to_num(moment.rotor)
         return (c0 + c1 * speed + c2 * speed * speed).clip(0.0) / (c0 + c1 + c2)
 
     def mass(self, row: int) -> float:
@@ -135,7 +135,7 @@ class Fleet:
 
 
 def grid(count: int) -> np.ndarray:
-    """Return ``count`` targets in rows about the z axis, world frame [m], shape (count, 3)."""
+    """Return ``count`` targets on a grid centred on the z axis, world frame [m], shape (count, 3)."""
     columns = int(np.ceil(np.sqrt(count)))
     row, column = np.divmod(np.arange(count), columns)
     rows = -(-count // columns)

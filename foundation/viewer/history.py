@@ -1,4 +1,4 @@
-"""The last seconds of a flight, step by step."""
+"""The last seconds of a flight."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ TRAIL_INTERVAL = 0.04
 
 
 class History:
-    """Keeps the newest steps of N vehicles, and draws trails and curves from them."""
+    """Ring buffer of the newest steps of N vehicles, from which trails and curves are drawn."""
 
     def __init__(self, num_vehicles: int, dt: float, seconds: float) -> None:
-        """Begin empty.
+        """Allocate an empty buffer.
 
         Args:
             num_vehicles: Number N of vehicles.
             dt: Control step [s].
-            seconds: How much to keep [s].
+            seconds: Simulated time to keep [s].
         """
         self._dt = dt
         self._size = max(2, round(seconds / dt))
@@ -32,17 +32,17 @@ class History:
         self._ended = np.zeros(num_vehicles, dtype=np.int32)
         self._count = 0
 
-    def append(self, seen: Snapshot, ended: np.ndarray | None = None) -> None:
-        """Keep a moment; ``ended``, shape (N,), tells whose episode ended in the step that led to it."""
+    def append(self, moment: Snapshot, ended: np.ndarray | None = None) -> None:
+        """Append a moment; ``ended``, bool, shape (N,), marks the episodes that ended in the step before it."""
         if ended is not None:
             self._ended += ended.astype(np.int32)
         row = self._count % self._size
-        self._pos[row], self._rotor[row], self._episode[row] = seen.pos_w, seen.rotor, self._ended
-        self._tilt[row] = np.degrees(tilt(seen.quat_wb))
+        self._pos[row], self._rotor[row], self._episode[row] = moment.pos_w, moment.rotor, self._ended
+        self._tilt[row] = np.degrees(tilt(moment.quat_wb))
         self._count += 1
 
     def trails(self, targets: np.ndarray) -> np.ndarray:
-        """Return the way of the last seconds as segments, world frame [m], shape (S, 2, 3).
+        """Return the paths of the last seconds as segments, world frame [m], shape (S, 2, 3).
 
         Args:
             targets: Target of each vehicle, world frame [m], shape (N, 3).
@@ -50,15 +50,15 @@ class History:
         every = max(1, round(TRAIL_INTERVAL / self._dt))
         newest = self._count - 1
         oldest = max(0, self._count - self._size, newest - round(TRAIL_SECONDS / self._dt))
-        # The same steps from one frame to the next: points of a trail stay where they are.
+        # Multiples of ``every``: the points of a trail stay the same from one frame to the next.
         steps = np.append(np.arange(-(-oldest // every) * every, newest, every), newest)
         rows = steps[steps >= 0] % self._size
         points, episode = self._pos[rows] + targets.astype(np.float32), self._episode[rows]
-        whole = episode[1:] == episode[:-1]
-        return np.stack([points[:-1][whole], points[1:][whole]], axis=1)
+        same = episode[1:] == episode[:-1]
+        return np.stack([points[:-1][same], points[1:][same]], axis=1)
 
     def curves(self, vehicle: int) -> dict[str, np.ndarray]:
-        """Return what a vehicle did lately.
+        """Return the last seconds of one vehicle.
 
         Returns:
             ``time`` [s], ``distance`` to the target [m] and ``tilt`` [deg], of shape (K,), and ``rotor`` speeds

@@ -1,4 +1,4 @@
-"""The live view: a flight in a browser, with everything about it at hand."""
+"""The live view: a flight in a browser, with controls and plots."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 
 FPS = 30.0
+"""Update rate of the vehicles [Hz]."""
 SLOW_FPS = 6.0
-"""Plots, trails and figures, which change less, are drawn this often."""
+"""Update rate of plots, trails and figures [Hz]."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the live view gets what it is asked for."""
+    """How the live view gets other vehicles and policies."""
 
     make_env: Callable[[str, int], PointCtrlEnv]
     """Returns an environment for a family and a seed."""
     load: Callable[[str], Policy]
     """Returns the policy of a checkpoint; raises ViewerError."""
     family: str
-    """The family to begin with."""
+    """The first family."""
     seed: int
-    """The seed to begin with."""
+    """The first seed."""
 
 
 class LiveView:
-    """Flies, listens and draws until it is stopped."""
+    """Flies, handles the controls and draws until it is stopped."""
 
     def __init__(
         self, server: viser.ViserServer, flight: Flight, policies: dict[str, Policy], sources: Sources
@@ -54,8 +55,8 @@ class LiveView:
         Args:
             server: The server.
             flight: The flight, flown by the first policy.
-            policies: Policies on offer by name.
-            sources: Where others come from.
+            policies: Policies in the menu by name; the first one flies.
+            sources: How to get others.
         """
         self._server = server
         self._flight = flight
@@ -69,7 +70,7 @@ class LiveView:
         server.gui.add_markdown(LEGEND)
         self._build_scene()
         self._connect()
-        self._drawn_slowly = -np.inf
+        self._last_slow_update = -np.inf
 
     def run(self, stop: threading.Event) -> None:
         """Fly until ``stop`` is set or the flight has ended."""
@@ -79,20 +80,20 @@ class LiveView:
             stop.wait(max(0.0, 1.0 / FPS - (time.monotonic() - begin)))
 
     def frame(self) -> None:
-        """Do what was asked for, fly what is due, and draw."""
-        asked = self._controls.obey()
+        """Run the requested actions, fly the steps that are due, and draw."""
+        ran = self._controls.run_pending()
         self._flight.advance()
         now = time.monotonic()
-        slowly = asked or now - self._drawn_slowly >= 1.0 / SLOW_FPS
+        slow_update = ran or now - self._last_slow_update >= 1.0 / SLOW_FPS
         trails = None
-        if slowly:
-            self._drawn_slowly = now
+        if slow_update:
+            self._last_slow_update = now
             trails = self._flight.history.trails(self._flight.fleet.targets)
             self._controls.status.content = self._status()
             self._plots.draw(self._flight.history, self._controls.followed or 0)
         with self._server.atomic():
-            self._scene.draw(self._flight.seen, trails)
-            self._scene.centre_on(self._controls.followed, self._flight.seen)
+            self._scene.draw(self._flight.moment, trails)
+            self._scene.centre_on(self._controls.followed, self._flight.moment)
 
     def _connect(self) -> None:
         controls = self._controls
@@ -103,12 +104,12 @@ class LiveView:
         controls.on(controls.policy, lambda: self._fly_with(controls.policy.value))
         controls.on(controls.load, self._load)
         controls.on(controls.family, self._change_family)
-        controls.on(controls.draw_anew, lambda: self._change_vehicles(self._seed + 1))
+        controls.on(controls.draw_vehicles, lambda: self._change_vehicles(self._seed + 1))
         controls.on(controls.follow, lambda: self._scene.aim(controls.followed))
 
     def _build_scene(self) -> None:
         flight = self._flight
-        self._scene = FleetScene(self._server, flight.fleet, flight.seen, self._role)
+        self._scene = FleetScene(self._server, flight.fleet, flight.moment, self._role)
         self._scene.aim(self._controls.followed)
 
     def _pause(self, paused: bool) -> None:
@@ -132,9 +133,9 @@ class LiveView:
     def _load(self) -> None:
         policy = self._sources.load(self._controls.path.value.strip())
         name = name_of(policy, packaged=False)
-        # Anew each time: the file may have changed.
+        # Replaced each time: the file may have changed.
         self._policies[name] = policy
-        self._controls.offer(name)
+        self._controls.add_policy(name)
         self._fly_with(name)
 
     def _change_family(self) -> None:
@@ -148,14 +149,14 @@ class LiveView:
         except ViewerError:
             self._controls.family.value = self._family
             raise
-        self._flight.fly_in(env)
+        self._flight.set_env(env)
         self._family, self._seed = family, seed
         self._build_scene()
 
     def _status(self) -> str:
         flight, vehicle = self._flight, self._controls.followed or 0
-        row = int(flight.seen.vehicle[vehicle])
-        distance = float(np.linalg.norm(flight.seen.pos_w[vehicle]))
+        row = int(flight.moment.vehicle[vehicle])
+        distance = float(np.linalg.norm(flight.moment.pos_w[vehicle]))
         mass = flight.fleet.mass(row)
         weight = f"{1000.0 * mass:.1f} g" if mass < 1.0 else f"{mass:.2f} kg"
         return (
@@ -170,7 +171,7 @@ class LiveView:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """Set an event at the first Ctrl-C or SIGTERM; a second one interrupts as usual."""
+    """Set an event at the first Ctrl-C or SIGTERM; a second one raises KeyboardInterrupt."""
     stop = threading.Event()
     before: dict[int, object] = {}
 

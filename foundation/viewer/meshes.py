@@ -1,4 +1,4 @@
-"""Small meshes, built from a vehicle's measurements: vertices (V, 3) and triangles (F, 3)."""
+"""Triangle meshes of vehicles, rotors, thrust bars and targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def frame_mesh(rotor_pos_b: np.ndarray) -> Mesh:
     reach = float(np.linalg.norm(rotor_pos_b[:, :2], axis=1).mean())
     width, height = 0.22 * reach, 0.16 * reach
     vertices, faces = _box(np.array([1.1 * reach, 0.6 * reach, 0.5 * reach]))
-    # It rises over the rotors, so that its colour is seen from above.
+    # The hub is higher than the rotors, so that its colour is visible from above.
     parts = [(vertices + np.array([0.0, 0.0, 0.2 * reach]), faces)]
     for rotor in rotor_pos_b:
         length = float(np.linalg.norm(rotor[:2]))
@@ -28,7 +28,7 @@ def frame_mesh(rotor_pos_b: np.ndarray) -> Mesh:
         vertices = vertices + np.array([length / 2.0, 0.0, 0.0])
         cos, sin = rotor[:2] / length
         turned = np.column_stack([vertices[:, :2] @ np.array([[cos, sin], [-sin, cos]]), vertices[:, 2]])
-        # Arms rise to their hubs, wherever those are.
+        # Arms end at the height of their rotor hubs.
         turned[:, 2] += rotor[2] * vertices[:, 0] / length
         parts.append((turned, faces))
     return _joined(parts)
@@ -40,7 +40,7 @@ def disc_mesh() -> Mesh:
 
 
 def bar_mesh() -> Mesh:
-    """Return a cylinder of radius 1 that stands on the origin and is 1 high."""
+    """Return a cylinder of radius 1 and height 1 whose bottom is at the origin."""
     return _cylinder(1.0, 0.0)
 
 

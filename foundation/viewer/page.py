@@ -1,4 +1,4 @@
-"""A recorded flight as one interactive HTML file, which loads nothing from anywhere."""
+"""A recorded flight as one interactive, self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FPS = 25.0
 
 
 def write_page(path: Path, flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> None:
-    """Write a flight to ``path``, whole or not at all.
+    """Write a flight to ``path``; a failed write leaves the old file.
 
     Args:
         path: HTML file.
         flight: The flight.
         vehicle: Row of the vehicle table that each flies, shape (N,).
         fleet: The fleet.
-        role: Who flew.
-        title: What the page is called.
+        role: Role of the policy that flew.
+        title: Title of the page.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page(flight, vehicle, fleet, role, title))
@@ -37,8 +37,8 @@ def write_page(path: Path, flight: Recording, vehicle: np.ndarray, fleet: Fleet,
 
 def page(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> str:
     """Return a flight as HTML; see :func:`write_page`."""
-    shown = list(frames(flight, vehicle, FPS))
-    # viser records what a server would have sent. Nobody is told of this one, and nobody waits for it.
+    shown = [moment for _, moment in frames(flight, vehicle, FPS)]
+    # viser serialises the messages of a server; no browser connects to this one.
     with serving(DEFAULT_HOST, 0, title) as server:
         scene = FleetScene(server, fleet, shown[0], role)
         server.scene.add_line_segments(
@@ -56,7 +56,7 @@ def page(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title:
 
 
 def paths(flight: Recording, fleet: Fleet, interval: float = 0.04) -> np.ndarray:
-    """Return the ways of all vehicles as segments, world frame [m], shape (S, 2, 3)."""
+    """Return the paths of all vehicles as segments, world frame [m], shape (S, 2, 3)."""
     points = flight.pos_w[:: max(1, round(interval / flight.dt))] + fleet.targets
     segments = np.stack([points[:-1], points[1:]], axis=2).reshape(-1, 2, 3)
     return segments[~np.isnan(segments).any(axis=(1, 2))].astype(np.float32)

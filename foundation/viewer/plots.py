@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foundation.viewer.history import History
 
 MOST_POINTS = 400
-"""Points that a curve is sent with."""
+"""Largest number of points of a curve."""
 HEIGHT = 170
 LEGEND = "Yellow rotors are the front ones; bars show the thrust of each rotor, octahedra the targets."
 
@@ -24,14 +24,14 @@ class VehiclePlots:
     """Distance, tilt and rotor speeds of one vehicle over the last seconds."""
 
     def __init__(self, gui: viser.GuiApi) -> None:
-        """Add the plots, empty."""
+        """Add empty plots."""
         self._distance = add_plot(gui, "distance to target [m]", "time [s]", {"distance": palette.DARK})
         self._tilt = add_plot(gui, "tilt [deg]", "time [s]", {"tilt": palette.DARK})
         curves: dict[str, tuple[int, int, int]] = dict(zip(ROTORS, palette.ROTORS, strict=True))
         self._rotor = add_plot(gui, "rotor speed, share of full", "time [s]", curves)
 
     def draw(self, history: History, vehicle: int) -> None:
-        """Show a vehicle."""
+        """Show the curves of a vehicle."""
         curves = history.curves(vehicle)
         every = -(-len(curves["time"]) // MOST_POINTS)
         time = curves["time"][::every]
@@ -46,9 +46,9 @@ def add_plot(
     """Add a plot without points.
 
     Args:
-        gui: Where.
-        title: What the curves are, with the unit.
-        x: What they are drawn over, with the unit.
+        gui: The panel.
+        title: Quantity of the vertical axis, with its unit.
+        x: Quantity of the horizontal axis, with its unit.
         curves: Colour by name.
         log: Whether the vertical axis is logarithmic.
     """
@@ -71,7 +71,7 @@ def add_plot(
 
 
 def thinned(x: list[float], y: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return at most ``MOST_POINTS`` points of a curve, its newest among them."""
+    """Return at most ``MOST_POINTS`` points of a curve, including the newest."""
     every = -(-len(x) // MOST_POINTS)
     kept = slice((len(x) - 1) % every, None, every)
     return _columns(np.array(x)[kept], np.array(y)[kept])  # pyright: ignore

@@ -1,4 +1,4 @@
-"""A fleet in viser's scene: few nodes, each of which holds all vehicles at once."""
+"""A fleet in viser's scene, as a few batched nodes."""
 
 from __future__ import annotations
 
@@ -14,83 +14,83 @@ if TYPE_CHECKING:
     import viser
 
 WORLD = "/world"
-"""Parent of all nodes: the camera follows a vehicle by moving the world the other way."""
+"""Parent of all nodes: the camera follows a vehicle by moving this node in the opposite direction."""
 FOLLOW_FROM = np.array([-0.85, -0.6, 0.5])
-"""Where the camera is put to follow a vehicle, relative to it [m]."""
+"""Position of the camera that follows a vehicle, relative to it [m]."""
 SHADOWED_VEHICLES = 16
-"""Larger fleets cast no shadows: without a GPU they cost two thirds of the frame rate."""
+"""Larger fleets cast no shadows: without a GPU shadows cost two thirds of the frame rate."""
 BAR_RADIUS = 0.22
 """Radius of a thrust bar over that of its rotor."""
 
 
 class FleetScene:
-    """Draws a fleet again and again."""
+    """Draws a fleet and updates it."""
 
-    def __init__(self, server: viser.ViserServer, fleet: Fleet, seen: Snapshot, role: str) -> None:
+    def __init__(self, server: viser.ViserServer, fleet: Fleet, moment: Snapshot, role: str) -> None:
         """Build the scene.
 
         Args:
             server: The server, whose nodes of an earlier fleet are replaced.
             fleet: The fleet.
-            seen: Its first moment.
-            role: Who flies, which gives the colour.
+            moment: The vehicles at first.
+            role: Role of the policy that flies, which gives the colour.
         """
         self._server = server
         self._fleet = fleet
         scene = server.scene
         self._world = scene.add_frame(WORLD, show_axes=False)
         self._ground(scene)
-        poses = fleet.poses(seen)
+        poses = fleet.poses(moment)
         n = fleet.num_vehicles
         vertices, faces = frame_mesh(fleet.nominal_rotors)
-        still = _wxyz(poses.body_quat)
+        quat = _wxyz(poses.body_quat)
         self._bodies = scene.add_batched_meshes_simple(
-            f"{WORLD}/bodies", vertices, faces, still, poses.body_pos,
+            f"{WORLD}/bodies", vertices, faces, quat, poses.body_pos,
             batched_scales=poses.body_scale, batched_colors=palette.LIT[role], flat_shading=True,
         )  # fmt: skip
-        turned = np.repeat(still, 4, axis=0)
+        rotor_quat = np.repeat(quat, 4, axis=0)
         hubs = poses.rotor_pos.reshape(-1, 3)
         colours = np.tile(np.array([palette.FRONT, palette.BACK, palette.BACK, palette.FRONT]), (n, 1))
         self._discs = scene.add_batched_meshes_simple(
-            f"{WORLD}/rotors", *disc_mesh(), turned, hubs,
+            f"{WORLD}/rotors", *disc_mesh(), rotor_quat, hubs,
             batched_scales=poses.rotor_radius.ravel(), batched_colors=colours,
         )  # fmt: skip
         self._bars = scene.add_batched_meshes_simple(
-            f"{WORLD}/thrust", *bar_mesh(), turned, hubs,
+            f"{WORLD}/thrust", *bar_mesh(), rotor_quat, hubs,
             batched_scales=_bar_scales(poses), batched_colors=palette.THRUST, cast_shadow=False,
         )  # fmt: skip
         self._trails = scene.add_line_segments(
             f"{WORLD}/trails", np.zeros((1, 2, 3)), palette.ROLES[role], thickness=2.0, thickness_units="screen"
         )
 
-    def draw(self, seen: Snapshot, trails: np.ndarray | None = None) -> None:
-        """Show a moment, and trails as segments (S, 2, 3), or those of before."""
-        poses = self._fleet.poses(seen)
-        turned = _wxyz(poses.body_quat)
+    def draw(self, moment: Snapshot, trails: np.ndarray | None = None) -> None:
+        """Show a moment and trails, segments (S, 2, 3); None keeps the present trails."""
+        poses = self._fleet.poses(moment)
+        quat = _wxyz(poses.body_quat)
         with self._server.atomic():
             self._bodies.batched_positions = poses.body_pos.astype(np.float32)
-            self._bodies.batched_wxyzs = turned
+            self._bodies.batched_wxyzs = quat
             self._bodies.batched_scales = poses.body_scale.astype(np.float32)
             for node in (self._discs, self._bars):
                 node.batched_positions = poses.rotor_pos.reshape(-1, 3).astype(np.float32)
-                node.batched_wxyzs = np.repeat(turned, 4, axis=0)
+                node.batched_wxyzs = np.repeat(quat, 4, axis=0)
             self._discs.batched_scales = poses.rotor_radius.ravel().astype(np.float32)
             self._bars.batched_scales = _bar_scales(poses)
             if trails is not None:
-                # A node without any segment would keep its old ones.
+                # A node keeps its old segments on an empty update.
                 self._trails.points = trails if len(trails) else np.zeros((1, 2, 3), dtype=np.float32)
 
     def recolour(self, role: str) -> None:
-        """Show who flies now."""
+        """Show the role of the policy that flies now."""
         self._bodies.batched_colors = np.array(palette.LIT[role], dtype=np.uint8)
         self._trails.colors = np.array(palette.ROLES[role], dtype=np.uint8)
 
-    def centre_on(self, vehicle: int | None, seen: Snapshot) -> None:
-        """Move the world so that a vehicle stays where the camera looks; None puts it back."""
-        self._world.position = (0.0, 0.0, 0.0) if vehicle is None else -self._place(vehicle, seen)
+    def centre_on(self, vehicle: int | None, moment: Snapshot) -> None:
+        """Move the world so that a vehicle stays in the middle of the picture; None moves it back."""
+        self._world.position = (0.0, 0.0, 0.0) if vehicle is None else -self._place(vehicle, moment)
 
     def aim(self, vehicle: int | None) -> None:
-        """Put the camera of every page close to the vehicle that is followed, or where it sees the fleet."""
+        """Point the camera of every page at a vehicle, or at the whole fleet."""
         position, look_at = overview(self._fleet) if vehicle is None else (FOLLOW_FROM, np.zeros(3))
         initial = self._server.initial_camera
         initial.position, initial.look_at = position, look_at
@@ -98,11 +98,11 @@ class FleetScene:
             with client.atomic():
                 client.camera.position, client.camera.look_at = position, look_at
 
-    def _place(self, vehicle: int, seen: Snapshot) -> np.ndarray:
-        return seen.pos_w[vehicle].astype(float) + self._fleet.targets[vehicle]
+    def _place(self, vehicle: int, moment: Snapshot) -> np.ndarray:
+        return moment.pos_w[vehicle].astype(float) + self._fleet.targets[vehicle]
 
     def _ground(self, scene: viser.SceneApi) -> None:
-        # viser's own lights are so bright that colours lose their hue.
+        # viser's default lights overexpose the colours.
         scene.configure_default_lights(enabled=False)
         scene.configure_environment_map(None)
         scene.add_light_ambient("/ambient", intensity=1.0)
@@ -126,7 +126,7 @@ class FleetScene:
 
 
 def overview(fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
-    """Return a camera's position and the point that it looks at, which show the whole fleet [m]."""
+    """Return the position and the target of a camera that shows the whole fleet, world frame [m], shapes (3,)."""
     look_at = np.array([0.0, 0.0, 0.7 * TARGET_HEIGHT])
     return look_at + (1.6 + 1.5 * fleet.extent) * np.array([-0.80, -0.30, 0.50]), look_at
 

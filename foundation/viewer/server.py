@@ -1,4 +1,4 @@
-"""The web server behind the viewer: where it listens, and that it keeps to itself."""
+"""The web server of the viewer: its address, its port, and no sharing with the outside."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 PORTS_TRIED = 50
-"""Ports that are tried, from the default one on, if no port was asked for."""
-_OTHERS_PORT = (errno.EADDRINUSE, errno.EACCES)
+"""Number of ports tried, from the default one on, if none is given."""
+_PORT_IN_USE = (errno.EADDRINUSE, errno.EACCES)
 INSTALL = "pip install 'foundation-distill[viewer]'"
 
 
-def require(package: str, what: str) -> None:
-    """Check that an optional package is there, without importing it.
+def require(package: str, flag: str) -> None:
+    """Raise if an optional package is missing, without importing it.
 
     Args:
         package: Name under which it is imported.
-        what: The flag that needs it.
+        flag: The flag that needs it.
 
     Raises:
-        ViewerError: If it is not.
+        ViewerError: Names the command that installs it.
     """
     if importlib.util.find_spec(package) is None:
-        raise ViewerError(f"{what} needs {package}; install it with: {INSTALL}")
+        raise ViewerError(f"{flag} needs {package}; install it with: {INSTALL}")
 
 
 def free_port(host: str, port: int | None) -> int:
@@ -43,7 +43,7 @@ def free_port(host: str, port: int | None) -> int:
 
     Args:
         host: Name or address of this machine.
-        port: The port that was asked for, 0 for any; None for the first free one from the default one on.
+        port: The requested port, 0 for any; None for the first free one from the default one on.
 
     Raises:
         ViewerError: If nothing can listen there.
@@ -55,7 +55,7 @@ def free_port(host: str, port: int | None) -> int:
         reason = _refusal(host, candidate)
         if reason is None:
             return candidate
-        if not isinstance(reason, OSError) or reason.errno not in _OTHERS_PORT:
+        if not isinstance(reason, OSError) or reason.errno not in _PORT_IN_USE:
             raise ViewerError(f"--host {host} cannot be listened on: {reason}; use --host {DEFAULT_HOST}")
     if port is None:
         raise ViewerError(
@@ -65,14 +65,14 @@ def free_port(host: str, port: int | None) -> int:
 
 
 def address(host: str, port: int) -> str:
-    """Return what to type into a browser."""
+    """Return the URL of a server."""
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_private(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on ``host``."""
+    """Return whether a server that listens on ``host`` can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -83,22 +83,22 @@ def is_private(host: str) -> bool:
 
 @contextlib.contextmanager
 def serving(host: str, port: int, title: str) -> Iterator[viser.ViserServer]:
-    """Run a server with an empty scene, which ends with the context.
+    """Run a server with an empty scene until the context ends.
 
     Raises:
-        ViewerError: If another process took the port since it was found free.
+        ViewerError: If another process has taken the port in the meantime.
     """
     import viser
 
     class Server(viser.ViserServer):
         def request_share_url(self, verbose: bool = True) -> None:
-            """Do nothing: a page may not open a tunnel through which others get in."""
+            """Do nothing: a page must not open a tunnel to the outside."""
 
     with _silent():
         server = Server(host=host, port=port, label=title, verbose=False)
     try:
         if port not in (0, server.get_port()):
-            # Viser goes on to another one by itself, where nobody would look for it.
+            # viser silently falls back to another port.
             raise ViewerError(f"--port {port} has been taken by another process; give another one, or 0")
         server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(0, 114, 178))
         server.gui.main_panel.dock_right()
@@ -112,7 +112,7 @@ def _refusal(host: str, port: int) -> Exception | None:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            # As servers do, so that one that has just ended is not in the way.
+            # As servers do: a socket in TIME_WAIT does not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
     except (OSError, UnicodeError) as error:
@@ -122,6 +122,6 @@ def _refusal(host: str, port: int) -> Exception | None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep viser's own messages off the terminal; ours say what is needed."""
+    """Suppress viser's own messages on the terminal."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

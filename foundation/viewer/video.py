@@ -11,29 +11,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foundation.viewer.errors import ViewerError
-from foundation.viewer.fleet import Fleet, Snapshot, frame_steps
+from foundation.viewer.fleet import Fleet, frames
 
 if TYPE_CHECKING:
     from foundation.evaluation.recording import Recording
 
 FPS = 30
-WAY_INTERVAL = 0.02
-"""Time between two points of a drawn way [s]."""
+PATH_INTERVAL = 0.02
+"""Time between two points of a drawn path [s]."""
+RECENT_SECONDS = 1.0
+"""The newest part of a path is drawn in full colour [s]."""
 
 
 def write_video(path: Path, flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> None:
-    """Write a flight to ``path``, whole or not at all, in real time.
+    """Write a flight to ``path`` in real time; a failed write leaves no file.
 
     Args:
         path: The mp4 file (H.264, 4:2:0).
         flight: The flight.
         vehicle: Row of the vehicle table that each flies, shape (N,).
         fleet: The fleet.
-        role: Who flew.
+        role: Role of the policy that flew.
         title: Line at the top.
 
     Raises:
-        ViewerError: If ffmpeg fails; the message holds its last words.
+        ViewerError: If ffmpeg fails; the message holds ffmpeg's.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp.mp4")
@@ -46,16 +48,15 @@ def write_video(path: Path, flight: Recording, vehicle: np.ndarray, fleet: Fleet
 
 def pictures(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title: str) -> Iterator[np.ndarray]:
     """Yield the frames as RGB, uint8, shape (720, 1280, 3)."""
-    from foundation.viewer.painter import RECENT_SECONDS, Painter
+    from foundation.viewer.painter import Painter
 
     painter = Painter(fleet, role, title)
-    every = max(1, round(WAY_INTERVAL / flight.dt))
-    for step in frame_steps(len(flight.pos_w), flight.dt, FPS):
-        seen = Snapshot(flight.pos_w[step], flight.quat_wb[step], flight.rotor[step], vehicle)
-        # Counted back from now, so that a way ends at its vehicle.
-        ways = flight.pos_w[step::-every][::-1] + fleet.targets
-        recent = max(2, round(RECENT_SECONDS / (every * flight.dt)))
-        yield np.asarray(painter.paint(seen, step * flight.dt, ways, recent))
+    every = max(1, round(PATH_INTERVAL / flight.dt))
+    recent = max(2, round(RECENT_SECONDS / (every * flight.dt)))
+    for step, moment in frames(flight, vehicle, FPS):
+        # Counted back from the current step, so that a path ends at its vehicle.
+        paths_w = flight.pos_w[step::-every][::-1] + fleet.targets
+        yield painter.paint(moment, step * flight.dt, paths_w, recent)
 
 
 def _encode(path: Path, frames: Iterator[np.ndarray]) -> None:
@@ -78,7 +79,7 @@ def _encode(path: Path, frames: Iterator[np.ndarray]) -> None:
                 encoder.stdin.write(frame.tobytes())
             encoder.stdin.close()
         except BrokenPipeError:
-            pass  # what it says tells why
-        words = " ".join(encoder.stderr.read().decode(errors="replace").split())
+            pass  # ffmpeg's message has the reason
+        message = " ".join(encoder.stderr.read().decode(errors="replace").split())
     if encoder.returncode != 0:
-        raise ViewerError(f"ffmpeg failed: {words or f'exit code {encoder.returncode}'}")
+        raise ViewerError(f"ffmpeg failed: {message or f'exit code {encoder.returncode}'}")

@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from foundation.export.c_header import Origin, c_header, c_literal, state_bytes
+from foundation.export.c_header import CHeader, Origin, c_literal
 from foundation.export.c_library import BRIDGE, STRICT, CStepper, compile_c
 from foundation.export.errors import ExportError
 from foundation.export.network import extract
+from tests.export.float64 import initial_state, step
 from tests.export.models import KINDS, observations, policy
 from tests.export.test_network import ACTIVATIONS
 
@@ -19,23 +20,23 @@ ORIGIN = Origin("run/model_9.pt", 100.0)
 
 
 def compiled(network, folder):
-    (folder / "policy.h").write_text(c_header(network, ORIGIN))
+    (folder / "policy.h").write_text(CHeader(network).text(ORIGIN))
     (folder / "bridge.c").write_text(BRIDGE)
     return compile_c([folder / "bridge.c"], [folder], folder / "policy.so")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_it_computes_the_actions_of_the_network_and_forgets_where_it_is_reset(kind, activation, tmp_path):
+def test_it_computes_the_actions_of_the_network_and_is_reset_where_a_mask_says_so(kind, activation, tmp_path):
     network = extract(policy(kind, activation))
     stepper = CStepper(compiled(network, tmp_path).path, 4, 4)
-    state = network.initial_state(4)
-    for step in range(20):
+    state = initial_state(network, 4)
+    for number in range(20):
         # Large inputs reach the flat parts of the functions.
-        obs = observations(seed=step)["student"].numpy() * (1.0 if step < 10 else 30.0)
-        expected, state = network.step(obs, state)
+        obs = observations(seed=number)["student"].numpy() * (1.0 if number < 10 else 30.0)
+        expected, state = step(network, obs, state)
         np.testing.assert_allclose(stepper(obs), expected, rtol=2e-5, atol=2e-5)
-        if step % 7 == 3:
+        if number % 7 == 3:
             dones = np.array([True, False, False, True])
             stepper.reset(dones)
             state[:, :, dones] = 0.0
@@ -53,7 +54,7 @@ def test_a_recurrent_policy_that_is_not_reset_does_something_else(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_the_mathematical_functions_that_it_lists_are_left_to_the_linker(kind, tmp_path):
-    text = c_header(extract(policy(kind, "mish")), ORIGIN)
+    text = CHeader(extract(policy(kind, "mish"))).text(ORIGIN)
     listed = re.search(r"from <math.h>\s+(.*)", text)[1].split(", ")
     (tmp_path / "policy.h").write_text(text)
     (tmp_path / "bridge.c").write_text(BRIDGE)
@@ -82,7 +83,7 @@ def test_the_state_has_the_size_that_is_printed(tmp_path):
         folder.mkdir()
         network = extract(policy(kind))
         stepper = CStepper(compiled(network, folder).path, 1, 4)
-        assert stepper._states.shape[1] == state_bytes(network)
+        assert stepper.state_bytes == CHeader(network).state_bytes
 
 
 def test_a_wide_network_needs_no_more_stack_than_a_narrow_one(tmp_path):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from foundation.export.c_header import Origin, c_header
+from foundation.export.c_header import CHeader, Origin
+from foundation.export.c_library import compile_c
 from foundation.export.crazyflie import (
+    NUM_OBS,
+    STAND_IN,
     Controller,
     Vehicle,
-    compile_crazyflie,
+    c_arrays,
     firmware_state,
     flown_cfg,
     quaternion,
@@ -31,6 +36,40 @@ TARGET = np.array([0.1, -0.2, 1.3])
 BY_PID = np.full(4, -1.0)
 
 
+class ProbedController(Controller):
+    """The controller, with access to single functions of it."""
+
+    def probe(self, name: str, *arguments):
+        function = getattr(self.library, f"probe_{name}")
+        function.restype = ctypes.c_float
+        return function(*arguments)
+
+    def pid_resets(self) -> int:
+        """Return how often the firmware's own controller was reset."""
+        return self.library.probe_pid_resets()
+
+    def next_heading(self, state: np.ndarray, wanted: float) -> float:
+        """Return the heading that is flown to next for a wanted one [rad]."""
+        return self.probe("next_heading", *c_arrays(state), ctypes.c_float(wanted))
+
+    def observe(
+        self, state: np.ndarray, gyro_deg: np.ndarray, target: np.ndarray, yaw_deg: float, action: np.ndarray
+    ) -> np.ndarray:
+        """Return the 22 observations for the arguments of :meth:`control` and the previous action."""
+        obs = np.empty(NUM_OBS, dtype=np.float32)
+        arguments = c_arrays(state, gyro_deg, target)
+        self.library.probe_observe(*arguments, ctypes.c_float(yaw_deg), *c_arrays(action, obs))
+        return obs
+
+    def normalized_force(self, action: float) -> float:
+        """Return the force over full scale for an action."""
+        return self.probe("normalized_force", ctypes.c_float(action), ctypes.c_float(self.full_thrust))
+
+    def hover_action(self) -> float:
+        """Return the action that a flight begins with."""
+        return self.probe("hover_action")
+
+
 @pytest.fixture(scope="module")
 def vehicle() -> Vehicle:
     cfg = PointCtrlEnvCfg(num_envs=1)
@@ -42,13 +81,14 @@ def library(tmp_path_factory, vehicle):
     folder = tmp_path_factory.mktemp("crazyflie")
     (folder / "app").mkdir()
     origin = Origin("run/model_9.pt", 100.0)
-    write_crazyflie(c_header(extract(policy("gru")), origin), vehicle, origin, folder / "app")
-    return compile_crazyflie(folder / "app", folder / "controller.so").path
+    write_crazyflie(CHeader(extract(policy("gru"))).text(origin), vehicle, origin, folder / "app")
+    probes = Path(__file__).parent / "probes.c"
+    return compile_c([probes], [folder / "app" / "src", STAND_IN], folder / "controller.so").path
 
 
 @pytest.fixture
-def controller(library, vehicle) -> Controller:
-    made = Controller(library, vehicle.full_thrust)
+def controller(library, vehicle) -> ProbedController:
+    made = ProbedController(library, vehicle.full_thrust)
     assert made.init()
     return made
 
@@ -185,7 +225,7 @@ def turned(heading: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("here", [0.0, 1.0, 3.0, -3.0])
-def test_a_far_heading_is_told_of_step_by_step_the_short_way_round(controller, vehicle, here):
+def test_a_far_heading_is_approached_step_by_step_the_short_way_round(controller, vehicle, here):
     reach = vehicle.heading_reach
     assert 0.0 < reach < 0.5
     for wanted in (here, here + 0.5 * reach, here + 7.0 * reach, here - 2.0, here + 3.0, here + 2.0 * np.pi):
@@ -205,7 +245,7 @@ def test_pid_flies_close_to_the_ground_which_the_policy_has_never_seen(controlle
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"has_position": False}, {"target": np.zeros(3)}])
-def test_pid_forgets_what_it_summed_up_whenever_the_policy_hands_back_and_at_no_other_time(controller, change):
+def test_pid_is_reset_whenever_the_policy_hands_back_and_at_no_other_time(controller, change):
     flown = {"state": HOVER, "gyro_deg": STILL, "target": TARGET}
     before = controller.pid_resets()
     for _ in range(3):
@@ -248,7 +288,7 @@ def test_motors_too_weak_for_the_policy_fail_the_self_test_and_leave_the_flight_
     np.testing.assert_array_equal(weak.control(HOVER, STILL, TARGET), BY_PID)
 
 
-def test_the_firmware_is_told_of_the_propellers_that_the_vehicle_needs(tmp_path, vehicle):
+def test_the_app_configures_the_propellers_that_the_vehicle_needs(tmp_path, vehicle):
     for name, curve in (("upgraded", vehicle.thrust_curve), ("standard", (0.0, 0.0, 0.12))):
         (tmp_path / name).mkdir()
         write_crazyflie("", replace(vehicle, thrust_curve=curve), Origin("run", 100.0), tmp_path / name)

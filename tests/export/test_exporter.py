@@ -1,6 +1,8 @@
-"""An export does what the checkpoint's policy does, or there is none."""
+"""An export agrees with the checkpoint's policy, or it fails and leaves no file."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ def test_every_format_of_every_kind_flies_a_thousand_steps_as_the_policy_does(fo
 
 
 def change_after_writing(monkeypatch) -> None:
-    """Let the policy differ by a hundredth from what was written when it is flown."""
+    """Change the policy by a hundredth between writing and checking it."""
 
     def changed(model, *args, **kwargs):
         model.mlp[-1].bias.data[0] += 0.01
@@ -75,12 +77,12 @@ def test_a_recurrent_export_that_is_never_reset_is_noticed(tmp_path):
         def reset(self, dones):
             pass
 
-    require_agreement(made.model, OnnxStepper(path, 3), env, 200)
+    require_agreement(made.model, partial(OnnxStepper, path), env, 200)
     with pytest.raises(ExportError, match="does not do what"):
-        require_agreement(made.model, Forgetful(path, 3), env, 200)
+        require_agreement(made.model, partial(Forgetful, path), env, 200)
 
 
-def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_path):
+def test_a_policy_that_is_not_stable_is_distinguished_from_an_export_that_is_wrong(tmp_path):
     path = tmp_path / "policy.onnx"
     made = source("mlp")
     made.model.mlp[-1].weight.data *= 30.0
@@ -95,12 +97,15 @@ def test_a_policy_that_is_not_stable_is_told_from_an_export_that_is_wrong(tmp_pa
         ExportError, match=r"not stable: .* actions to within \S+, but .* grows to \S+ by step \d+"
     ):
         require_agreement(
-            made.model, Rounding(path, 3), lambda: foundation.make_env("distillation", num_envs=3), 200
+            made.model, partial(Rounding, path), lambda: foundation.make_env("distillation", num_envs=3), 200
         )
 
 
 def test_nan_is_no_agreement(tmp_path):
     class Broken:
+        def __init__(self, num_envs):
+            pass
+
         def __call__(self, obs):
             return np.full((3, 4), np.nan, dtype=np.float32)
 
@@ -108,7 +113,7 @@ def test_nan_is_no_agreement(tmp_path):
             pass
 
     with pytest.raises(ExportError, match="step 0 an action differs by nan"):
-        require_agreement(policy(), Broken(), env, 10)
+        require_agreement(policy(), Broken, env, 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ import torch
 
 from foundation.export.errors import ExportError
 from foundation.export.network import extract
+from tests.export.float64 import initial_state, step
 from tests.export.models import KINDS, observations, policy
 
 ACTIVATIONS = (
@@ -28,12 +29,12 @@ ACTIVATIONS = (
 
 def difference(model, steps: int = 5) -> float:
     network, worst = extract(model), 0.0
-    state = network.initial_state(4)
+    state = initial_state(network, 4)
     model.reset()
     with torch.inference_mode():
-        for step in range(steps):
-            obs = observations(seed=step)
-            actions, state = network.step(obs["student"].numpy(), state)
+        for number in range(steps):
+            obs = observations(seed=number)
+            actions, state = step(network, obs["student"].numpy(), state)
             worst = max(worst, np.abs(actions - model(obs).numpy()).max())
     return worst
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundation.cli.paths import find_checkpoint
 from foundation.distill.checkpoint import CheckpointError, FileDigest, load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest, newest_intact
-from foundation.rsl_rl import cli
 from tests.support.saving_runs import build, quiet
 
 DAMAGES = {
@@ -141,7 +141,7 @@ def test_the_command_line_says_what_it_passes_over_and_takes_the_next_run(run, t
     newer = tmp_path / "2026-01-02_00-00-00"
     for name in ("model_3.pt", "model_2.pt", "model_1.pt", "model_0.pt"):
         (newer / name).write_bytes(b"")
-    found = cli.find_checkpoint(str(tmp_path), None, None)
+    found = find_checkpoint(str(tmp_path), None, None)
     assert found == tmp_path / "2026-01-01_00-00-00" / "model_3.pt"
     out = capsys.readouterr().out
     assert "passed over 2026-01-02_00-00-00/model_3.pt: model_3.pt has 0 bytes instead of" in out

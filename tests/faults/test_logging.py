@@ -82,7 +82,7 @@ def test_wandb_without_a_network_costs_one_warning_and_nothing_of_the_training(t
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "foundation.rsl_rl.main", "train", "--task", "distillation", "--num_envs", "4",
+        sys.executable, "-m", "foundation.cli.main", "train", "--task", "distillation", "--num_envs", "4",
         "--max_iterations", "3", "--logger", "wandb", "agent.num_steps_per_env=10",
     ]  # fmt: skip
     service = {

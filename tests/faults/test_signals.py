@@ -20,7 +20,7 @@ from tests.support.processes import Child
 from tests.support.run_state import NoisyEnv
 from tests.support.saving_runs import build, quiet
 
-COMMAND = [sys.executable, "-m", "foundation.rsl_rl.main"]
+COMMAND = [sys.executable, "-m", "foundation.cli.main"]
 FLAGS = [
     "train", "--task", "distillation", "--num_envs", "8", "--max_iterations", "60", "agent.num_steps_per_env=10",
     "agent.algorithm.phase1_iterations=2", "agent.algorithm.max_updates_per_iteration=3",

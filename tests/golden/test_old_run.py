@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from foundation.rsl_rl import train
+from foundation.cli import train
 
 HERE = Path(__file__).parent
 

@@ -7,9 +7,9 @@ import json
 import pytest
 import yaml
 
-from foundation.rsl_rl import evaluate, train
-from foundation.rsl_rl.cli import packaged_teacher
-from tests.rsl_rl.conftest import newest_run
+from foundation.cli import evaluate, train
+from foundation.tasks import packaged_teacher
+from tests.cli.conftest import newest_run
 
 
 def flown(tmp_path, *flags: str) -> dict:

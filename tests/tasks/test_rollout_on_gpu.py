@@ -9,8 +9,7 @@ from foundation.distill.look import look
 from foundation.distill import dagger
 from foundation.distill.rollout.collector import Collector
 from foundation.distill.runners.dagger import DaggerRunner
-from foundation.rsl_rl.cli import packaged_teacher
-from foundation.tasks import create_env, load_task
+from foundation.tasks import create_env, load_task, packaged_teacher
 from foundation.tasks.config import compose
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

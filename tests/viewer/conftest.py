@@ -1,4 +1,4 @@
-"""What the viewer's tests share: short runs, and commands that serve pages."""
+"""Short runs and commands that serve pages, shared by the viewer's tests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.rsl_rl.conftest import student_run, teacher_run, workspace  # noqa: F401 (fixtures)
+from tests.cli.conftest import student_run, teacher_run, workspace  # noqa: F401 (fixtures)
 
 PATIENCE = 60.0
-"""Seconds until a command that says nothing counts as stuck."""
+"""Longest wait for a command's output or end [s]."""
 
 
 class Served:
@@ -24,7 +24,7 @@ class Served:
     def __init__(self, words: list[str], folder: Path) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "foundation.rsl_rl.main", *words],
+            [sys.executable, "-m", "foundation.cli.main", *words],
             cwd=folder,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Flags of play and train that concern the viewer: what they refuse, and where files go."""
+"""The viewer's flags of play and train: refused values, and paths of the files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from foundation.rsl_rl import play, train
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.cli import play, train
+from foundation.tasks import packaged_teacher
 from foundation.viewer import server
 from foundation.viewer.errors import ViewerError
 

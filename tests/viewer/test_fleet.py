@@ -1,4 +1,4 @@
-"""Where a fleet is drawn."""
+"""Positions, meshes, trails and curves of a drawn fleet."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def snapshot(count: int, rng, vehicle=None) -> Snapshot:
 
 
 def test_rotors_are_drawn_where_the_attitude_puts_them(vehicles, nominal, rng):
-    fleet, seen = Fleet(vehicles, nominal, 6), snapshot(6, rng, np.array([5, 0, 3, 3, 1, 2]))
-    poses = fleet.poses(seen)
-    for number, row in enumerate(seen.vehicle):
-        arms = Rotation.from_quat(seen.quat_wb[number]).apply(fleet.size * vehicles.rotor_pos_b[row])
-        expected = fleet.targets[number] + seen.pos_w[number] + arms
+    fleet, moment = Fleet(vehicles, nominal, 6), snapshot(6, rng, np.array([5, 0, 3, 3, 1, 2]))
+    poses = fleet.poses(moment)
+    for number, row in enumerate(moment.vehicle):
+        arms = Rotation.from_quat(moment.quat_wb[number]).apply(fleet.size * vehicles.rotor_pos_b[row])
+        expected = fleet.targets[number] + moment.pos_w[number] + arms
         np.testing.assert_allclose(poses.rotor_pos[number], expected, atol=1e-12)
 
 
 def test_bars_of_a_hovering_vehicle_together_stand_for_its_weight(vehicles, nominal, rng):
-    seen = snapshot(6, rng)
+    moment = snapshot(6, rng)
     hovering = Snapshot(
-        seen.pos_w, seen.quat_wb, np.repeat(vehicles.hover_speed[:, None], 4, axis=1), seen.vehicle
+        moment.pos_w, moment.quat_wb, np.repeat(vehicles.hover_speed[:, None], 4, axis=1), moment.vehicle
     )
     share = Fleet(vehicles, nominal, 6).thrust_share(hovering)
     np.testing.assert_allclose(share.sum(-1) * vehicles.max_thrust / 4.0, vehicles.mass * GRAVITY)
 
 
 def test_a_vehicle_whose_episode_has_ended_is_not_drawn_and_the_others_are(vehicles, nominal, rng):
-    seen = snapshot(6, rng)
-    for state in (seen.pos_w, seen.quat_wb, seen.rotor):
+    moment = snapshot(6, rng)
+    for state in (moment.pos_w, moment.quat_wb, moment.rotor):
         state[2] = np.nan
-    poses = Fleet(vehicles, nominal, 6).poses(seen)
+    poses = Fleet(vehicles, nominal, 6).poses(moment)
     assert np.flatnonzero(poses.body_scale == 0.0).tolist() == [2]
     assert (poses.rotor_radius[2] == 0.0).all()
     assert all(np.isfinite(values).all() for values in vars(poses).values())
@@ -109,25 +109,25 @@ def test_a_trail_ends_at_its_vehicle_and_reaches_back_two_seconds():
     np.testing.assert_array_equal(trail[1:, 0], trail[:-1, 1])
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_trail_does_not_lead_from_one_episode_into_the_next(told):
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_trail_does_not_lead_from_one_episode_into_the_next(marked):
     history, targets = History(2, 0.01, 10.0), grid(2)
     for step in range(100):
-        # The first vehicle begins anew, far away.
-        seen = moving(step)
-        seen.pos_w[0, 2] += 5.0 * (step >= 50)
-        history.append(seen, np.array([told and step == 50, False]))
+        # The first vehicle starts a new episode, far away.
+        moment = moving(step)
+        moment.pos_w[0, 2] += 5.0 * (step >= 50)
+        history.append(moment, np.array([marked and step == 50, False]))
     trail = history.trails(targets)
     longest = np.linalg.norm(trail[:, 1] - trail[:, 0], axis=-1).max()
-    assert (longest < 0.1) == told
+    assert (longest < 0.1) == marked
 
 
 def test_curves_are_those_of_the_chosen_vehicle():
     history = History(2, 0.01, 1.0)
     for step in range(150):
-        seen = moving(step)
-        seen.pos_w[1] = (3.0, 4.0, 0.0)
-        history.append(seen)
+        moment = moving(step)
+        moment.pos_w[1] = (3.0, 4.0, 0.0)
+        history.append(moment)
     first, second = history.curves(0), history.curves(1)
     np.testing.assert_allclose(first["time"], 0.01 * np.arange(50, 150))
     np.testing.assert_allclose(first["distance"], 0.01 * np.sqrt(3.0) * np.arange(50, 150), rtol=1e-5)

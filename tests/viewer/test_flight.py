@@ -10,7 +10,7 @@ import torch
 
 import foundation
 from foundation.evaluation.policies import Policy, load_policy
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.tasks import packaged_teacher
 from foundation.viewer.flight import LONGEST_JUMP, Flight
 from tests.export.models import policy
 
@@ -106,17 +106,17 @@ def test_another_policy_takes_over_from_the_next_step_on(teacher, clock):
 
 
 class Counting:
-    """Remembers how many steps it has seen of each episode."""
+    """Counts the steps of each episode."""
 
     def __init__(self, num_envs: int) -> None:
-        self.seen = torch.zeros(num_envs)
+        self.count = torch.zeros(num_envs)
 
     def __call__(self, obs) -> torch.Tensor:
-        self.seen += 1.0
+        self.count += 1.0
         return torch.zeros(len(obs), 4)
 
     def reset(self, dones: torch.Tensor) -> None:
-        self.seen[dones > 0] = 0.0
+        self.count[dones > 0] = 0.0
 
 
 def test_a_policy_that_takes_over_again_remembers_nothing_of_its_last_turn(clock):
@@ -126,18 +126,18 @@ def test_a_policy_that_takes_over_again_remembers_nothing_of_its_last_turn(clock
         flight.step()
     flight.switch(half_thrust)
     flight.step()
-    assert torch.equal(remembering.seen, torch.full((4,), 3.0))
+    assert torch.equal(remembering.count, torch.full((4,), 3.0))
     flight.switch(remembering)
     flight.step()
-    assert torch.equal(remembering.seen, torch.ones(4))
+    assert torch.equal(remembering.count, torch.ones(4))
 
 
-def test_a_policy_is_told_of_episodes_that_end(clock):
+def test_a_policy_is_reset_where_episodes_end(clock):
     remembering = Counting(4)
     flight = Flight(make_env(episode_steps=5), remembering, clock=clock)
     for _ in range(7):
         flight.step()
-    assert torch.equal(remembering.seen, torch.full((4,), 2.0))
+    assert torch.equal(remembering.count, torch.full((4,), 2.0))
     assert (flight.episodes, flight.failures) == (4, 0)
 
 
@@ -159,31 +159,31 @@ def test_a_limited_flight_ends_after_its_steps_however_much_time_passes(teacher,
 def test_new_vehicles_fly_on_with_the_same_policy_from_their_first_state(teacher, clock):
     flight = Flight(make_env(), teacher, clock=clock)
     flight.step()
-    flight.fly_in(make_env(randomization__family="foundation"))
+    flight.set_env(make_env(randomization__family="foundation"))
     twin = make_env(randomization__family="foundation")
     flight.step()
     with torch.inference_mode():
         twin.step(teacher(twin.get_observations()))
     assert torch.equal(flight.env.sim.pos_w, twin.sim.pos_w)
     assert flight.steps == 2
-    masses = [flight.fleet.mass(int(row)) for row in flight.seen.vehicle]
+    masses = [flight.fleet.mass(int(row)) for row in flight.moment.vehicle]
     assert max(masses) > 0.1
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
-def test_a_recurrent_policy_forgets_where_an_episode_begins_or_another_had_its_turn(kind, teacher, clock):
+def test_a_recurrent_policy_is_reset_where_an_episode_starts_or_another_policy_flew(kind, teacher, clock):
     student = Policy(policy(kind), "student", Path("student.pt"))
     flight = Flight(make_env(), student, clock=clock)
     flight.step()
-    first = flight.seen.pos_w.copy()
+    first = flight.moment.pos_w.copy()
     for begin_again in (
-        lambda: flight.fly_in(make_env()),
+        lambda: flight.set_env(make_env()),
         lambda: switch_there_and_back(flight, student, teacher),
     ):
         flight.step()
         begin_again()
         flight.step()
-        np.testing.assert_array_equal(flight.seen.pos_w, first)
+        np.testing.assert_array_equal(flight.moment.pos_w, first)
     flight.restart()
     flight.step()
 
@@ -192,4 +192,4 @@ def switch_there_and_back(flight: Flight, student: Policy, teacher: Policy) -> N
     flight.switch(teacher)
     flight.step()
     flight.switch(student)
-    flight.fly_in(make_env())
+    flight.set_env(make_env())

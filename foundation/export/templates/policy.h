@@ -1,4 +1,4 @@
-/* A policy as one C99 header: no allocation, float32, constant weights, next to no stack.
+/* A policy as one C99 header: no allocation, float32, constant weights, little stack.
  *
  * Made by foundation $version from $source.
  * Do not edit it; export the checkpoint again.
@@ -15,7 +15,7 @@
  * Actions, $num_actions: rotor speeds, -1 standing still, 1 full speed; clip them to [-1, 1]. Rotors: front-right,
  * back-right, back-left, front-left. Step at $rate Hz.
  *
- * Call policy_reset before the first step and whenever a flight begins. Include this header in one source file: its
+ * Call policy_reset at the start of every flight. Include this header in one source file: its
  * functions and weights are static.
  */
 #ifndef FOUNDATION_POLICY_H
@@ -24,13 +24,13 @@ $include
 #define POLICY_OBS_DIM $num_obs
 #define POLICY_ACTION_DIM $num_actions
 $definitions
-/* One a vehicle: what the policy remembers between steps, and room for intermediate results, which would be much
- * for the stack of a small processor. */
+/* State of one vehicle: values kept between steps, and scratch memory, which would be large for the stack of a small
+ * processor. */
 typedef struct {
 $state
 } policy_state_t;
 
-/* Forget the past. */
+/* Reset the state. */
 static inline void policy_reset(policy_state_t *state) {
 $reset
 }

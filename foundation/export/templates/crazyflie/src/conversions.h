@@ -46,8 +46,8 @@ static inline float foundation_heading(const quaternion_t *q) {
   return atan2f(2.0f * (q->w * q->z + q->x * q->y), 1.0f - 2.0f * (q->y * q->y + q->z * q->z));
 }
 
-/* Heading to fly to next [rad]: the wanted one, or as far towards it as the policy was trained on. A policy that is
- * told at once to turn around falls. */
+/* Next heading [rad]: the wanted one, limited to the largest turn that the policy was trained on. A larger turn at
+ * once makes it crash. */
 static inline float foundation_next_heading(const quaternion_t *q, float wanted) {
   const float here = foundation_heading(q);
   float turn = wanted - here;
@@ -55,8 +55,8 @@ static inline float foundation_next_heading(const quaternion_t *q, float wanted)
   return here + foundation_clamp(turn, -FOUNDATION_HEADING_REACH, FOUNDATION_HEADING_REACH);
 }
 
-/* The 22 observations, in a frame of a heading [rad]. A target that is farther away than the policy was trained on is
- * brought nearer, along each axis: it is flown to all the same. */
+/* The 22 observations, in the frame of a heading [rad]. The distance to the target is limited per axis to that of the
+ * training; a farther target is still reached. */
 static inline void foundation_observe(
   const state_t *state, const Axis3f *gyro, const point_t *target, float heading, const float previous_action[4],
   float obs[FOUNDATION_OBS_DIM]
@@ -97,8 +97,8 @@ static inline float foundation_thrust(float action) {
   return FOUNDATION_THRUST_0 + speed * (FOUNDATION_THRUST_1 + speed * FOUNDATION_THRUST_2);
 }
 
-/* Share of the firmware's full thrust of one motor [N], which it turns into PWM, over the battery's voltage where
- * that compensation is on. */
+/* Thrust over the firmware's full thrust of one motor [N]. The firmware turns it into PWM, with compensation for the
+ * battery's voltage if that is on. */
 static inline float foundation_normalized_force(float action, float full_thrust) {
   return foundation_clamp(foundation_thrust(action) / full_thrust, 0.0f, 1.0f);
 }
@@ -108,7 +108,7 @@ static inline float foundation_hover_action(void) {
   return FOUNDATION_HOVER_ACTION;
 }
 
-/* Whether a value is neither NaN, for which every comparison is false, nor as good as infinite. */
+/* Whether a value is finite; every comparison with NaN is false. */
 static inline bool foundation_is_number(float value) {
   return fabsf(value) < FOUNDATION_LARGEST;
 }

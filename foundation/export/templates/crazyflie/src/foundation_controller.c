@@ -1,9 +1,9 @@
 /* The policy as an out-of-tree controller of the Crazyflie firmware.
  *
  * The firmware's own PID controller flies until the parameter foundation.enable is 1, whenever the setpoint is not a
- * position, as when the supervisor levels the vehicle out because the link is lost, and close to the ground, which the
- * policy has never seen: while the target, or at the beginning the vehicle, is below FOUNDATION_LEAST_HEIGHT. With the
- * parameter set, other position setpoints are flown by the policy. The stabilizer calls at 1000 Hz; the policy steps
+ * position, as when the supervisor levels the vehicle out because the link is lost, and close to the ground, where the
+ * policy was not trained: while the target, or at the start the vehicle, is below FOUNDATION_LEAST_HEIGHT. With the
+ * parameter set, the policy flies all other position setpoints. The stabilizer calls at 1000 Hz; the policy steps
  * at FOUNDATION_RATE_HZ and its motor commands are held in between. A state, a setpoint or an action that is not sane
  * stops the motors until the parameter is set back to 0.
  */
@@ -29,7 +29,7 @@
 #error "policy.h does not take 22 observations to 4 actions"
 #endif
 
-/* The policy begins no lower, and flies to no target lower than this [m]; the world's z is 0 on the ground. */
+/* Lowest height at which the policy takes over, and of its targets [m]; the world's z is 0 on the ground. */
 #ifndef FOUNDATION_LEAST_HEIGHT
 #define FOUNDATION_LEAST_HEIGHT 0.3f
 #endif
@@ -59,7 +59,7 @@ static bool is_position(const setpoint_t *setpoint) {
   return setpoint->mode.x == modeAbs && setpoint->mode.y == modeAbs && setpoint->mode.z == modeAbs;
 }
 
-/* False for a height that is NaN only while PID flies: the policy then stops the motors. */
+/* A height that is NaN counts as high enough while the policy flies, which then stops the motors. */
 static bool is_high_enough(const setpoint_t *setpoint, const state_t *state) {
   return mode == FLYING
     ? !(setpoint->position.z < FOUNDATION_LEAST_HEIGHT)
@@ -120,7 +120,7 @@ static void fly(const setpoint_t *setpoint, const sensorData_t *sensors, const s
   }
 }
 
-/* PID has not been called for a while: a setpoint without thrust makes it forget what it has summed up. */
+/* PID was not called during the flight: a setpoint without thrust resets its integrals. */
 static void hand_back(control_t *control, const sensorData_t *sensors, const state_t *state) {
   static const setpoint_t nothing;
   *control = (control_t){0};

@@ -14,7 +14,7 @@
 #ifndef FOUNDATION_REACH
 #define FOUNDATION_REACH $reach
 #endif
-/* Largest turn towards another heading that the policy is told of at once [rad]. */
+/* Largest turn towards another heading at once [rad]. */
 #ifndef FOUNDATION_HEADING_REACH
 #define FOUNDATION_HEADING_REACH $heading_reach
 #endif

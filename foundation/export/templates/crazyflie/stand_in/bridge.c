@@ -1,7 +1,7 @@
 /* Calls the exported controller as the firmware does, from plain arrays; see README.md. */
 #include "bridge.h"
 
-/* With it, for what the controller remembers is seen nowhere else. */
+/* Included as source, for access to the controller's static variables. */
 #include "foundation_controller.c"
 
 static float max_thrust;
@@ -25,7 +25,7 @@ bool controllerPidTest(void) {
   return pid_inits > 0;
 }
 
-/* What the checks take for a sign that PID flies. */
+/* The checks recognise PID by its control mode. */
 void controllerPid(
   control_t *control, const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state,
   const stabilizerStep_t stabilizerStep
@@ -33,7 +33,7 @@ void controllerPid(
   (void)sensors;
   (void)state;
   (void)stabilizerStep;
-  /* The firmware's forgets what it has summed up where there is no thrust and nothing to hold. */
+  /* The firmware's PID resets its integrals without thrust and position; the tests count this. */
   pid_resets += setpoint->thrust == 0.0f && setpoint->mode.z == modeDisable ? 1 : 0;
   control->controlMode = controlModeLegacy;
 }
@@ -51,10 +51,6 @@ static state_t bridge_state(const float *flat) {
   state.velocity.y = flat[8];
   state.velocity.z = flat[9];
   return state;
-}
-
-unsigned bridge_pid_resets(void) {
-  return pid_resets;
 }
 
 int bridge_init(float thrust) {
@@ -90,33 +86,8 @@ void bridge_control(
   }
 }
 
-void bridge_observe(
-  const float *flat, const float *gyro_deg, const float *target, float yaw_deg, const float *previous, float *obs
-) {
-  const state_t state = bridge_state(flat);
-  const Axis3f gyro = {gyro_deg[0], gyro_deg[1], gyro_deg[2]};
-  point_t point = {0};
-  point.x = target[0];
-  point.y = target[1];
-  point.z = target[2];
-  foundation_observe(&state, &gyro, &point, yaw_deg * FOUNDATION_RADIANS_PER_DEGREE, previous, obs);
-}
-
-float bridge_next_heading(const float *flat, float wanted) {
-  const state_t state = bridge_state(flat);
-  return foundation_next_heading(&state.attitudeQuaternion, wanted);
-}
-
-void bridge_action(float *remembered) {
+void bridge_action(float *last) {
   for (int motor = 0; motor < 4; ++motor) {
-    remembered[motor] = action[motor];
+    last[motor] = action[motor];
   }
-}
-
-float bridge_normalized_force(float commanded, float full_thrust) {
-  return foundation_normalized_force(commanded, full_thrust);
-}
-
-float bridge_hover_action(void) {
-  return foundation_hover_action();
 }

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from foundation.rsl_rl import compare, runs
+from foundation.cli import compare, runs
 
 
 def rows(out: str) -> dict[str, list[str]]:

@@ -6,10 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from foundation.rsl_rl import cli
+from foundation.cli.errors import RUN_FAILED, UsageError, errors_as_one_line
+from foundation.cli.flags import command_parser, parse
+from foundation.cli.paths import beside, find_checkpoint
 
 if TYPE_CHECKING:
     from foundation.export.exporter import Export
@@ -26,94 +29,81 @@ formats
   crazyflie    crazyflie/: an app for the Crazyflie firmware, see docs/DEPLOY.md
   all          onnx, torchscript and c
 
-What is written flies 1000 steps in a simulator of its own, beside the checkpoint's policy. If an action differs by
-more than 0.001, the export fails (exit code 1) and leaves nothing.
+Every export flies 1000 steps in one simulator while the checkpoint's policy flies in another. If an action differs
+by more than 0.001, the export fails (exit code 1) and leaves no file.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="export",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """Return the parser of the command."""
+    parser = command_parser("export", __doc__, EPILOG)
     parser.add_argument("--checkpoint", help="a checkpoint or run folder (default: the newest run's newest)")
     parser.add_argument("--load_run", help="name of the run's folder (default: the newest)")
     parser.add_argument("--format", choices=FORMATS, default="all", help="what to write (default: all)")
     parser.add_argument(
         "--output",
-        help="folder to write to (default: exported/ in the run's folder, of the packaged teacher here)",
+        help="folder to write to (default: exported/ in the run's folder; for the packaged teacher in the working "
+        "directory)",
     )
     parser.add_argument(
-        "--task", default="distillation", help="task whose runs --load_run names, if the run does not tell"
+        "--task",
+        default="distillation",
+        help="task whose runs --load_run names, unless the run has its own params",
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line.
+    """Run the command.
 
     Raises:
         SystemExit: With code 2 on bad input, 1 if an export fails.
     """
-    args, overrides = cli.parse(build_parser(), argv)
-    with cli.errors_as_one_line():
+    args, overrides = parse(build_parser(), argv)
+    with errors_as_one_line():
         from foundation.export import ExportError
 
         try:
             for make in prepare(args, overrides):
-                done = make()
-                print(f"[Export] {done.path}: {done.facts}\n[Export]   checked: {done.agreement}", flush=True)
+                made = make()
+                print(f"[Export] {made.path}: {made.facts}\n[Export]   checked: {made.agreement}", flush=True)
         except ExportError as error:
             print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(cli.RUN_FAILED) from None
+            raise SystemExit(RUN_FAILED) from None
 
 
 def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[], Export]]:
-    """Check everything and return one function for each format, which writes it."""
+    """Check everything and return a function per format that writes and checks it."""
     from foundation.evaluation.policies import load_policy
-    from foundation.export.c_header import Origin
-    from foundation.export.exporter import ALL, Source, export, require_tools
+    from foundation.export import Origin, Source, export
+    from foundation.export.crazyflie import Vehicle, flown_cfg
+    from foundation.export.exporter import ALL, require_tools
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 
     task = load_task(args.task)
     _, agent_cfg = compose(task, [], groups=())
-    checkpoint = cli.find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
+    checkpoint = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     params = checkpoint.parent / "params"
     env_cfg, _ = compose(task, overrides, params if params.is_dir() else None, groups=("env",))
     if any(override.startswith("env.num_envs=") for override in overrides):
-        raise cli.UsageError(f"env.num_envs has no effect: {NUM_ENVS} vehicles check an export")
+        raise UsageError(f"env.num_envs has no effect: {NUM_ENVS} vehicles check an export")
     env_cfg = replace(env_cfg, num_envs=NUM_ENVS)
     forms = ALL if args.format == "all" else (args.format,)
     require_tools(forms)
-    output = cli.beside(checkpoint, "exported") if args.output is None else Path(args.output)
+    output = beside(checkpoint, "exported") if args.output is None else Path(args.output)
     if output.exists() and not output.is_dir():
-        raise cli.UsageError(f"--output {output} is a file; give a folder")
+        raise UsageError(f"--output {output} is a file; give a folder")
     env = create_env(args.task, env_cfg, "cpu", seed=0)
     policy = load_policy(checkpoint, env.get_observations(), env.num_actions, "cpu")
     origin = Origin(f"{checkpoint.parent.name}/{checkpoint.name}", 1.0 / env_cfg.sim.dt)
 
-    def source(form: str) -> Source:
-        if form == "crazyflie":
-            return _for_the_crazyflie(policy.model, origin, env_cfg, env.nominal, args.task)
-        return Source(policy.model, origin, lambda: create_env(args.task, env_cfg, "cpu", seed=0))
+    def write(form: str) -> Export:
+        flies_crazyflie = form == "crazyflie"
+        vehicle = Vehicle.of(env_cfg, env.nominal) if flies_crazyflie else None
+        cfg = flown_cfg(env_cfg) if flies_crazyflie else env_cfg
+        source = Source(policy.model, origin, lambda: create_env(args.task, cfg, "cpu", seed=0), vehicle)
+        return export(source, form, output)
 
     print(f"[Export] {policy.role}: {checkpoint}", flush=True)
-    return [lambda form=form: export(source(form), form, output) for form in forms]
-
-
-def _for_the_crazyflie(model: Any, origin: Any, env_cfg: Any, nominal: Any, task: str) -> Any:
-    from foundation.export.crazyflie import Vehicle, flown_cfg
-    from foundation.export.exporter import Source
-    from foundation.tasks import create_env
-
-    vehicle, flown = Vehicle.of(env_cfg, nominal), flown_cfg(env_cfg)
-    return Source(model, origin, lambda: create_env(task, flown, "cpu", seed=0), vehicle)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return [partial(write, form) for form in forms]

@@ -1,46 +1,53 @@
-"""What train prints: blocks, a line on a terminal, or next to nothing."""
+"""The output of train: blocks, a line on a terminal, or warnings and results only."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
-import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
+import rich
 
+from foundation.cli import train
 from foundation.distill.runners.progress import ProgressLine
-from foundation.rsl_rl import train
-from tests.rsl_rl.conftest import distillation_flags
+from tests.cli.conftest import distillation_flags
 
 SCREEN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_a_terminal(words: list[str], folder) -> str:
-    """Return all that a command writes to a terminal of its own."""
+@contextlib.contextmanager
+def terminal(monkeypatch) -> Iterator[list[bytes]]:
+    """Make standard output a terminal of 80 columns, and give what it has received, complete in the end."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "foundation.rsl_rl.main", *words],
-        cwd=folder,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "80"},
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            seen += chunk
-    except OSError:  # the other end is closed
-        pass
+    received: list[bytes] = []
+
+    def receive() -> None:
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 4096):
+                received.append(chunk)
+
+    reader = threading.Thread(target=receive)
+    reader.start()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with open(theirs, "w") as stream, contextlib.redirect_stdout(stream):
+        rich.reconfigure()  # rich reads the environment when its console is made
+        yield received
+    reader.join()
     os.close(ours)
-    assert process.wait() == 0
-    return SCREEN.sub("", seen.decode())
+    rich.reconfigure()
 
 
-def test_a_terminal_gets_one_line_with_the_time_left_and_the_switch_above_it(tmp_path, teacher_run):
-    out = on_a_terminal(["train", *distillation_flags(teacher_run)], tmp_path)
+def test_a_terminal_gets_one_line_with_the_time_left_and_the_switch_above_it(tmp_path, teacher_run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with terminal(monkeypatch) as received:
+        train.main(distillation_flags(teacher_run))
+    out = SCREEN.sub("", b"".join(received).decode())
     assert "Learning iteration" not in out
     last = [line for line in re.split(r"[\r\n]+", out) if line.startswith("iteration")][-1]
     assert re.search(r"iteration +4/4 .* left 0:00:00 Phase 2  loss \S+  return \S+", last)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from foundation.rsl_rl import evaluate, play
+from foundation.cli import evaluate, play
 
 
 def run_evaluate(tmp_path, *flags: str) -> dict:

@@ -1,4 +1,4 @@
-"""The console command ``foundation``: the scripts of this folder as subcommands."""
+"""The console command ``foundation`` and its subcommands."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from foundation.cli.errors import USAGE_ERROR
+
 COMMANDS = {
     "train": "train a teacher, or distil a student from one",
     "play": "fly a policy: a picture, live in a browser, a recording, a video",
     "evaluate": "compare teacher and student on the same seeds",
     "runs": "list runs with their key figures",
-    "compare": "compare runs: figures, settings that differ, curves over each other",
+    "compare": "compare runs: figures, settings that differ, overlaid curves",
     "export": "write a policy as ONNX, TorchScript, C, or for the Crazyflie",
 }
+"""Each is a module of this package with a ``main``, and the line that describes it."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if not words or words[0] not in COMMANDS:
         print(f"error: expected a command, got {words[0] if words else 'nothing'!r}\n{usage}", file=sys.stderr)
-        raise SystemExit(2)
-    importlib.import_module(f"foundation.rsl_rl.{words[0]}").main(words[1:])
+        raise SystemExit(USAGE_ERROR)
+    importlib.import_module(f"foundation.cli.{words[0]}").main(words[1:])
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import re
 import pytest
 
 import foundation
-from foundation.rsl_rl import export, train
-from foundation.rsl_rl.cli import packaged_teacher
+from foundation.cli import export, train
+from foundation.tasks import packaged_teacher
+from tests.cli.conftest import distillation_flags, newest_run
 from tests.export.conftest import compiler  # noqa: F401 (a fixture)
-from tests.rsl_rl.conftest import distillation_flags, newest_run
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 

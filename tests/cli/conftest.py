@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.rsl_rl import train
+from foundation.cli import train
 
 SHORT = ["agent.num_steps_per_env=10"]
 

@@ -13,10 +13,12 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from foundation.cli import prepare, train
+from foundation.cli.errors import UsageError
+from foundation.cli.flags import parse
 from foundation.distill.checkpoint import load_checkpoint
-from foundation.rsl_rl import cli, train
 from foundation.sim.usd import CF2X_USD_PATH
-from tests.rsl_rl.conftest import newest_run
+from tests.cli.conftest import newest_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,7 +191,7 @@ def test_wandb_without_credentials_is_refused_before_the_run(tmp_path):
     # In a process of its own: W&B remembers the first mode that it saw.
     bare = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     done = subprocess.run(
-        [sys.executable, "-m", "foundation.rsl_rl.main", "train", "--task", "point_ctrl", "--logger", "wandb"],
+        [sys.executable, "-m", "foundation.cli.main", "train", "--task", "point_ctrl", "--logger", "wandb"],
         cwd=tmp_path,
         env={**bare, "NETRC": str(tmp_path / "netrc"), "HOME": str(tmp_path)},
         capture_output=True,
@@ -202,7 +204,7 @@ def test_wandb_without_credentials_is_refused_before_the_run(tmp_path):
 
 
 def test_a_missing_wandb_gives_the_install_hint(empty, capsys, monkeypatch):
-    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: None)
     error = fails(capsys, "--task", "point_ctrl", "--logger", "wandb")
     assert "pip install 'foundation-distill[wandb]'" in error
     assert not (empty / "logs").exists()
@@ -213,13 +215,13 @@ def test_any_text_survives_the_way_from_flag_to_setting(value):
     from foundation.tasks import load_task
     from foundation.tasks.config import compose
 
-    args, _ = cli.parse(train.build_parser(), ["--task", "point_ctrl", f"--run_name={value}"])
-    _, agent = compose(load_task("point_ctrl"), flags=train._flag_settings(args))
+    args, _ = parse(train.build_parser(), ["--task", "point_ctrl", f"--run_name={value}"])
+    _, agent = compose(load_task("point_ctrl"), flags=prepare.flag_settings(args))
     assert agent.run_name == value
 
 
 def test_several_teachers_need_an_environment_that_assigns_them(empty, capsys):
-    from foundation.rsl_rl.cli import packaged_teacher
+    from foundation.tasks import packaged_teacher
 
     with pytest.raises(ValueError, match="2 teachers are configured, but neither observations nor extras"):
         train.main(
@@ -230,7 +232,7 @@ def test_several_teachers_need_an_environment_that_assigns_them(empty, capsys):
 
 @pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
 def test_three_settings_make_the_student_recurrent_and_it_can_be_evaluated(empty, capsys, rnn_type):
-    from foundation.rsl_rl.evaluate import main as evaluate
+    from foundation.cli.evaluate import main as evaluate
 
     train.main(
         ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
@@ -247,7 +249,7 @@ def test_three_settings_make_the_student_recurrent_and_it_can_be_evaluated(empty
     assert "student" in capsys.readouterr().out
 
 
-def test_the_learning_rate_falls_over_the_whole_run_without_being_told_its_length(empty):
+def test_the_learning_rate_falls_over_the_whole_run_without_a_setting_of_its_length(empty):
     train.main(
         ["--task", "distillation", "--num_envs", "4", "--max_iterations", "2", "agent.num_steps_per_env=20"]
         + ["agent.algorithm.learning_rate_schedule=linear"]
@@ -272,16 +274,16 @@ def test_settings_of_a_continued_run_are_checked_against_its_own_and_not_the_def
 
 
 def test_a_runs_folder_is_never_used_twice_and_one_that_appears_meanwhile_is_refused(empty, monkeypatch):
-    class Stopped(train.datetime):
+    class Stopped(prepare.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr(train, "datetime", Stopped)
+    monkeypatch.setattr(prepare, "datetime", Stopped)
     short = ["--task", "point_ctrl", "--num_envs", "2", "--max_iterations", "1", "agent.num_steps_per_env=4"]
     train.main(short)
     train.main(short)
     folder = empty / "logs" / "rsl_rl" / "point_ctrl_direct"
     assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02_03-04-05", "2026-01-02_03-04-05_2"]
-    with pytest.raises(cli.UsageError, match="was created by another run just now; start this one again"):
-        train._claim(folder / "2026-01-02_03-04-05")
+    with pytest.raises(UsageError, match="was created by another run just now; start this one again"):
+        prepare.claim(folder / "2026-01-02_03-04-05")

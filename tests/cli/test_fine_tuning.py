@@ -10,19 +10,21 @@ import pytest
 import torch
 import yaml
 
+from foundation.cli import evaluate, play, train
+from foundation.cli.flags import parse
+from foundation.cli.prepare import prepare_run
 from foundation.distill.checkpoint import load_checkpoint
 from foundation.evaluation.policies import load_policy
-from foundation.rsl_rl import cli, evaluate, play, train
 from foundation.tasks import create_env, load_task
 from foundation.tasks.config import compose
-from tests.rsl_rl.conftest import SHORT, distillation_flags, newest_run
-from tests.rsl_rl.test_train import fails
+from tests.cli.conftest import SHORT, distillation_flags, newest_run
+from tests.cli.test_train import fails
 
 FINE_TUNING = ["--task", "point_ctrl", "--num_envs", "8", *SHORT, "agent.save_interval=1"]
 
 
 def fine_tune(workspace: Path, student: Path, *more: str) -> Path:
-    """Fine-tune a student for three iterations unless told otherwise, and return the run's folder."""
+    """Fine-tune a student for three iterations, or as the flags say, and return the run's folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workspace)
         train.main([*FINE_TUNING, "--max_iterations", "3", "--init_from", str(student), *more])
@@ -147,7 +149,7 @@ def test_the_warm_up_is_a_tenth_of_the_run_and_at_most_20_unless_it_is_set(
 ):
     monkeypatch.chdir(tmp_path)
     flags = [*FINE_TUNING, "--init_from", str(student_run), *flags]
-    runner, run_dir, _ = train._prepare(*cli.parse(train.build_parser(), flags))
+    runner, run_dir, _ = prepare_run(*parse(train.build_parser(), flags))
     assert runner.cfg["critic_warmup_iterations"] == warmup
     assert agent_params(run_dir)["critic_warmup_iterations"] == warmup
 

@@ -1,0 +1,1 @@
+"""The commands of ``foundation``: train, play, evaluate, export, runs, compare. Nothing imports this."""

@@ -1,0 +1,107 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from foundation.cli.errors import UsageError
+
+
+def command_parser(name: str, description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of a command; description and epilog keep their line breaks."""
+    return argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def flight_parser(name: str, description: str | None, epilog: str, num_envs: int) -> argparse.ArgumentParser:
+    """Return the parser of a command that flies policies in a task's environment."""
+    parser = command_parser(
+        name,
+        description,
+        "Settings of the environment follow the flags in Hydra's grammar: env.randomization.family=none\n"
+        + epilog,
+    )
+    add_common_flags(parser, default_task="distillation")
+    parser.add_argument("--steps", type=int, help="steps to fly (default: the task's episode)")
+    parser.set_defaults(num_envs=num_envs, seed=0)
+    return parser
+
+
+def add_common_flags(parser: argparse.ArgumentParser, default_task: str | None = None) -> None:
+    """Add task, number of environments, seed and device."""
+    parser.add_argument(
+        "--task",
+        required=default_task is None,
+        default=default_task,
+        help="task: point_ctrl (teacher) or distillation (student)",
+    )
+    parser.add_argument("--num_envs", type=int, help="number of environments")
+    parser.add_argument("--seed", type=int, help="seed of the environment and of the learning")
+    parser.add_argument("--device", default="cpu", help="torch device, cpu or cuda[:i] (default: cpu)")
+
+
+def add_server_flags(parser: argparse.ArgumentParser, starts: str) -> None:
+    """Add host and port of a web server; ``starts`` is the flag that starts it."""
+    parser.add_argument(
+        "--host",
+        help=f"with {starts}: address to listen on (default: 127.0.0.1, which only this machine reaches; "
+        "0.0.0.0 lets in everyone who reaches this machine)",
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"with {starts}: port, 0 for any (default: the first free one from 8080 on)"
+    )
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Return flags and overrides, which may come in any order; anything else is an error."""
+    args, rest = parser.parse_known_args(argv)
+    for word in rest:
+        if word.startswith("-") or "=" not in word:
+            parser.error(f"unrecognized argument {word!r}; settings look like env.sim.dt=0.01")
+    return args, rest
+
+
+def server_address(args: argparse.Namespace, starts: str | None) -> tuple[str, int] | None:
+    """Return host and port to listen on, checked; None without a server.
+
+    Args:
+        args: The parsed flags.
+        starts: The flag that starts the server; None if it is not given.
+
+    Raises:
+        UsageError: If host or port have no effect.
+        ViewerError: If viser is not installed, or the address cannot be listened on.
+    """
+    if starts is None:
+        for flag, value in (("--host", args.host), ("--port", args.port)):
+            if value is not None:
+                raise UsageError(f"{flag} {value} has no effect: nothing is served")
+        return None
+    from foundation.viewer import server
+
+    server.require("viser", starts)
+    host = server.DEFAULT_HOST if args.host is None else args.host
+    return host, server.free_port(host, args.port)
+
+
+def check_device(device: str) -> None:
+    """Raise if torch cannot use the device.
+
+    Raises:
+        UsageError: If the name is unknown, the type is neither cpu nor cuda, or there is no such device.
+    """
+    import torch
+
+    try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError("neither cpu nor cuda")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device} cannot be used ({reason}); use --device cpu") from None

@@ -1,0 +1,106 @@
+"""Checkpoints and run folders that flags name, and files that commands write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from foundation.cli.errors import UsageError
+
+LOG_ROOT = Path("logs") / "rsl_rl"
+"""Folder of all experiments, relative to the working directory."""
+
+
+def require_writable(flag: str, file: str | Path) -> None:
+    """Raise if a file cannot be written.
+
+    Raises:
+        UsageError: If it is a folder, or its folder does not exist or is not writable.
+    """
+    path = Path(file)
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise UsageError(f"{flag} {file} is a folder; give the name of a file")
+    if not folder.is_dir():
+        raise UsageError(f"{flag} {file}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{flag} {file}: nothing can be written to {folder}")
+
+
+def beside(checkpoint: Path, name: str) -> Path:
+    """Return the default path of an output: in the checkpoint's run folder.
+
+    For the packaged teacher it is in the working directory, not in the installed package.
+    """
+    from foundation.tasks import is_packaged
+
+    return Path(name) if is_packaged(checkpoint) else checkpoint.parent / name
+
+
+def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: str | None) -> Path:
+    """Return the checkpoint that the flags of Isaac Lab's scripts name.
+
+    The newest checkpoint is the newest intact one; those passed over are printed with the reason.
+
+    Args:
+        checkpoint: Path of a file, of a run folder (its newest checkpoint) or of an experiment's folder (its
+            newest run), or the name of a file in the run; None for the run's newest.
+        load_run: Name of the run's folder under ``logs/rsl_rl/<experiment>``; None for the newest.
+        experiment: Name of the experiment; None accepts paths only.
+
+    Raises:
+        UsageError: If there is no such checkpoint; lists those that exist.
+    """
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        if os.path.exists(path):
+            if load_run is not None:
+                raise UsageError(f"--load_run {load_run} has no effect: --checkpoint {checkpoint} is a path")
+            return path if path.is_file() else _newest_in(_runs_in(path) or [path])
+        if experiment is None or (load_run is None and (path.parent != Path(".") or path.suffix != ".pt")):
+            raise UsageError(f"{checkpoint} does not exist; give a .pt file or a run folder")
+    folder = LOG_ROOT / str(experiment)
+    runs = _runs_in(folder)
+    if not runs:
+        raise UsageError(f"there are no runs under {folder}; give --checkpoint the path of a file")
+    if load_run is not None:
+        names = [run.name for run in runs]
+        if load_run not in names:
+            raise UsageError(f"--load_run {load_run} is not under {folder}; there are {', '.join(sorted(names))}")
+        runs = [folder / load_run]
+    if checkpoint is None:
+        return _newest_in(runs)
+    path = runs[0] / checkpoint
+    if not path.is_file():
+        raise UsageError(f"there is no {checkpoint} in {runs[0]}; it holds {_checkpoints_in(runs[0])}")
+    return path
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Return an experiment's runs that have checkpoints, newest first; none if the folder is itself a run."""
+    # os.path.isdir returns False, where Path.is_dir may raise, for a name that no folder can have.
+    if not os.path.isdir(folder) or list(folder.glob("*.pt")):
+        return []
+    return sorted((path for path in folder.glob("*") if list(path.glob("*.pt"))), reverse=True)
+
+
+def _newest_in(runs: list[Path]) -> Path:
+    """Return the newest intact checkpoint of the first run that has one."""
+    from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
+
+    for run in runs:
+        path, passed_over = newest_intact(run)
+        for reason in passed_over:
+            print(f"[Run] passed over {run.name}/{reason}", flush=True)
+        if path is None and not passed_over and (run / BEST_MODEL).is_file():
+            path = run / BEST_MODEL
+        if path is not None:
+            return path
+    raise UsageError(
+        f"there is no intact checkpoint in {', '.join(str(run) for run in runs)}; the newest run holds "
+        f"{_checkpoints_in(runs[0])}"
+    )
+
+
+def _checkpoints_in(run: Path) -> str:
+    return ", ".join(sorted(file.name for file in run.glob("*.pt"))) or "no checkpoint"

@@ -1,0 +1,35 @@
+"""List runs with their key figures, oldest first."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from foundation.cli.errors import UsageError, errors_as_one_line
+from foundation.cli.flags import command_parser
+from foundation.cli.paths import LOG_ROOT
+from foundation.cli.tables import print_table
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = command_parser("runs", __doc__)
+    parser.add_argument("folder", nargs="?", default=str(LOG_ROOT), help=f"folder to search (default: {LOG_ROOT})")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Raises:
+        SystemExit: With code 2 on bad input.
+    """
+    root = Path(build_parser().parse_args(argv).folder)
+    with errors_as_one_line():
+        from foundation.evaluation.runs import HEADER, find_runs, read_run
+
+        paths = find_runs(root) if root.is_dir() else []
+        if not paths:
+            raise UsageError(f"there are no runs under {root}; foundation train makes one")
+        print_table(HEADER, [read_run(path).row() for path in paths])

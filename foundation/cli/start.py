@@ -1,0 +1,117 @@
+"""The checkpoints that a training run starts from: a teacher, a run to continue, a student to fine-tune."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation.cli.errors import UsageError
+from foundation.cli.paths import find_checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoints that a run starts from; at most one is given."""
+
+    teacher: Path | None = None
+    """Teacher to distil from; None also where the settings list several."""
+    resume: Path | None = None
+    """Checkpoint to continue."""
+    student: Path | None = None
+    """Student to fine-tune with PPO."""
+
+
+def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
+    """Return the checkpoints that flags and settings name.
+
+    Args:
+        args: The flags of the train command.
+        agent_cfg: The runner's configuration.
+
+    Raises:
+        UsageError: If flags exclude each other, or a checkpoint does not exist or is of the wrong kind.
+        CheckpointError: If a checkpoint cannot be read.
+    """
+    student = _student_to_fine_tune(args, agent_cfg)
+    if args.load_run is not None and not args.resume:
+        raise UsageError(f"--load_run {args.load_run} has no effect without --resume")
+    distils = hasattr(agent_cfg, "teacher")
+    teacher = _teacher_flag(args, distils)
+    if args.checkpoint is None and not args.resume:
+        return Start(teacher=_configured_teacher(agent_cfg, teacher) if distils else None, student=student)
+    found = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
+    if _is_student(found) == distils:
+        if teacher is not None:
+            raise UsageError(
+                f"--teacher {teacher} has no effect: the run that --checkpoint {found} continues holds its teacher"
+            )
+        return Start(resume=found)
+    if not distils:
+        raise UsageError(
+            f"--checkpoint {found} holds a student; task {args.task} trains teachers, and fine-tunes a student "
+            "given by --init_from"
+        )
+    if args.resume or teacher is not None:
+        raise UsageError(f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it")
+    return Start(teacher=found)
+
+
+def first_of_several_teachers(agent_cfg: Any) -> Path | None:
+    """Return the first of several configured teachers, which share one network; None without a list."""
+    configured = getattr(agent_cfg.algorithm, "teacher_checkpoint", None)
+    # The length of the list is checked with the other options.
+    if not isinstance(configured, list) or not configured:
+        return None
+    if not all(isinstance(path, str) for path in configured):
+        raise UsageError(f"agent.algorithm.teacher_checkpoint must name files, got {configured}")
+    return Path(configured[0])
+
+
+def _student_to_fine_tune(args: argparse.Namespace, agent_cfg: Any) -> Path | None:
+    init_from = getattr(agent_cfg, "init_from", None)
+    if init_from is None:
+        return None
+    if args.checkpoint is not None or args.resume:
+        if args.init_from is None and args.params is not None:
+            # The saved parameters of the continued run name the student that it came from.
+            return None
+        raise UsageError(
+            f"--init_from {init_from} begins a new run, --checkpoint and --resume continue one; give one of them"
+        )
+    found = find_checkpoint(init_from, None, None).resolve()
+    if not _is_student(found):
+        raise UsageError(
+            f"--init_from {found} is of a PPO run, expected a student's checkpoint; continue it with --checkpoint"
+        )
+    return found
+
+
+def _teacher_flag(args: argparse.Namespace, distils: bool) -> Path | None:
+    if args.teacher is None:
+        return None
+    if not distils:
+        raise UsageError(f"--teacher has no effect on task {args.task}; it belongs to task distillation")
+    teacher = find_checkpoint(args.teacher, None, None)
+    if _is_student(teacher):
+        raise UsageError(f"--teacher {teacher} holds a student, not a teacher")
+    return teacher
+
+
+def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
+    """Return the teacher of a new distillation: the flag's, the settings' or the packaged one."""
+    from foundation.tasks import packaged_teacher
+
+    configured = agent_cfg.algorithm.teacher_checkpoint
+    if isinstance(configured, list):
+        if flag is not None:
+            raise UsageError(f"--teacher {flag} and a list of agent.algorithm.teacher_checkpoint; give one")
+        return None
+    return flag or (Path(configured) if configured else packaged_teacher())
+
+
+def _is_student(checkpoint: Path) -> bool:
+    from foundation.distill.checkpoint import STUDENT, checkpoint_kind, load_checkpoint
+
+    return checkpoint_kind(load_checkpoint(checkpoint), checkpoint) == STUDENT
