@@ -67,7 +67,7 @@ def measure(kind: str) -> dict:
         reset_peak()
         gpu_before = torch.cuda.memory_allocated() if device != "cpu" else 0
         if kind == "gpu":
-            gpu_before -= alg.history.capacity * alg.history.storage.record.num_bytes
+            gpu_before -= alg.history.capacity * alg.history.storage.format.num_bytes
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats()
         fill(alg, 102)
@@ -125,11 +125,11 @@ def fill(alg, rollouts: int) -> None:
 
     for number in range(rollouts):
         for step in range(alg.storage.num_transitions_per_env):
-            alg.aggregation.layout.before_step(step)
+            alg.dataset.layout.before_step(step)
         alg.storage.actions.fill_(number)
         alg.storage.privileged_actions.normal_()
-        alg.aggregation.aggregate(torch.full_like(alg._phases, 2))
-        for _ in alg.aggregation.mini_batches():
+        alg.dataset.append(torch.full_like(alg.phases, 2))
+        for _ in alg.dataset.mini_batches():
             pass
 
 

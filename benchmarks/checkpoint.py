@@ -41,7 +41,7 @@ def rollout(runner: DaggerRunner) -> None:
     storage = runner.alg.storage
     for values in (*storage.observations.values(), storage.privileged_actions, storage.actions):
         values.normal_()
-    runner.alg.aggregation.aggregate(runner.alg._phases)
+    runner.alg.dataset.append(runner.alg.phases)
 
 
 def save(runner: DaggerRunner) -> Path:

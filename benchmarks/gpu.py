@@ -17,29 +17,28 @@ import time
 from unittest import mock
 
 import torch
-from foundation.distill.look import look
 from report import Target, record
 from rollout import check, our_rollout, pair
 from time_to_student import SHARE, teacher_return, time_to
 from update import FULL, PASS, filled, gradient_steps
 
-from foundation.distill import dagger
 from foundation.distill.rollout.collector import Collector
 
 DEVICE = "cuda:0"
 
 
-def free_of_waits(runner, collector: Collector) -> bool:
-    """Return whether an iteration lets the host wait for the GPU only when it ends."""
+def synchronises_once(runner, collector: Collector) -> bool:
+    """Return whether an iteration synchronises with the GPU only at its end."""
+    read = runner.alg.scalars.read
 
-    def look_when_it_ends(numbers: dict) -> dict:
+    def read_at_the_end(**scalars) -> dict:
         torch.cuda.set_sync_debug_mode("default")
-        return look(numbers)
+        return read(**scalars)
 
     obs = runner.env.get_observations()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        with mock.patch.object(dagger, "look", look_when_it_ends):
+        with mock.patch.object(runner.alg.scalars, "read", read_at_the_end):
             collector.collect(obs)
             runner.alg.update()
     except RuntimeError as error:
@@ -47,7 +46,7 @@ def free_of_waits(runner, collector: Collector) -> bool:
         return False
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    runner.logger.count_rollout()
+    runner.logger.count_deferred_episodes()
     runner.logger.ep_extras.clear()
     return True
 
@@ -61,7 +60,7 @@ def collect(num_envs: int, cuda_graph: bool) -> tuple[float, bool]:
         for _ in range(3):  # records the graph and fills the history
             our_rollout(ours, collector)
             ours.alg.update()
-        free = free_of_waits(ours, collector)
+        free = synchronises_once(ours, collector)
         seconds = []
         for _ in range(5):
             torch.cuda.synchronize()
@@ -95,7 +94,7 @@ def whole_pass() -> tuple[float, float]:
     gradient_steps(alg)
     start = time.perf_counter()
     rate = gradient_steps(alg) / (time.perf_counter() - start)
-    weights = [layer.weight.numel() for layer in alg._raw_student.mlp if isinstance(layer, torch.nn.Linear)]
+    weights = [layer.weight.numel() for layer in alg.student_model.mlp if isinstance(layer, torch.nn.Linear)]
     # A product forward, one for the weights' gradients and one for the inputs' but the first's, of two operations
     # a weight each.
     return rate, (6 * sum(weights) - 2 * weights[0]) * rate / matrix_rate()

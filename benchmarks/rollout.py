@@ -37,7 +37,7 @@ def stock_rollout(runner) -> None:
 
 def our_rollout(runner, collector: Collector) -> None:
     collector.collect(runner.env.get_observations())
-    runner.logger.count_rollout()
+    runner.logger.count_deferred_episodes()
     runner.logger.ep_extras.clear()
 
 
@@ -50,7 +50,7 @@ def pair(student: str, num_envs: int, device: str, log_dir: str, cuda_graph: boo
         runner.alg.train_mode()
         runners.append(runner)
     stock, ours = runners
-    return stock, ours, Collector(ours.env, ours.alg, ours.logger, device, True, cuda_graph)
+    return stock, ours, ours.make_collector()
 
 
 def check(stock, ours, collector: Collector) -> None:

@@ -27,21 +27,26 @@ def filled(student: str, overrides: list[str], transitions: int, device: str):
     alg = make_runner("ours", [*STUDENTS[student], *overrides], device=device).alg
     for _ in range(transitions // alg.rollout_size):
         for step in range(alg.storage.num_transitions_per_env):
-            alg.aggregation.layout.before_step(step)
+            alg.dataset.layout.before_step(step)
         alg.storage.observations["student"].normal_()
         alg.storage.privileged_actions.normal_()
         alg.storage.dones.bernoulli_(0.002)
-        alg.aggregation.aggregate(alg._phases)
+        alg.dataset.append(alg.phases)
     assert 0.95 * transitions < alg.history.num_transitions() <= transitions
     return alg
 
 
 def gradient_steps(alg) -> int:
     """Do the gradient steps of an iteration; return the number of transitions trained on."""
-    backprop, samples = alg.aggregation.backprop(), 0
-    for batch in alg.aggregation.mini_batches():
-        alg._gradient_step(alg.aggregation, batch, backprop)
-        samples += batch["dones"].numel()
+    samples = 0
+
+    def counted():
+        nonlocal samples
+        for batch in alg.dataset.mini_batches():
+            samples += batch["dones"].numel()
+            yield batch
+
+    alg.imitation.train(counted())
     synchronize(alg)
     return samples
 
@@ -55,7 +60,7 @@ class TightLoop:
     """The network in plain torch on one resident mini-batch."""
 
     def __init__(self, alg, batch) -> None:
-        student = copy.deepcopy(alg._raw_student)
+        student = copy.deepcopy(alg.student_model)
         self.parameters = list(student.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=alg.learning_rate, fused=True)
         self.target = batch["teacher_actions"].clone()
@@ -79,14 +84,14 @@ class TightLoop:
 
 def check_same_step(alg) -> None:
     """Assert that a gradient step on the history is the tight loop's on the same transitions."""
-    batch = next(iter(alg.aggregation.mini_batches()))
+    batch = next(iter(alg.dataset.mini_batches()))
     if "dones" in batch.keys() and batch["dones"].ndim == 2:  # noqa: SIM118 - iterating a TensorDict yields rows
         batch["dones"][:] = False
         batch["trained"][:] = True
     loop = TightLoop(alg, batch)
     loop.step()
-    alg._gradient_step(alg.aggregation, batch, alg.aggregation.backprop())
-    for ours, theirs in zip(alg._raw_student.parameters(), loop.parameters, strict=True):
+    alg.imitation.train([batch])
+    for ours, theirs in zip(alg.student_model.parameters(), loop.parameters, strict=True):
         # Both hold the gradients of that step, clipped.
         assert (ours.grad is None) == (theirs.grad is None)
         if ours.grad is not None:
@@ -107,7 +112,7 @@ def whole_pass(student: str, device: str) -> tuple[Target, dict]:
     without_bound = [*PASS, "agent.algorithm.max_updates_per_iteration=null"]
     check_same_step(filled(student, without_bound, SMALL, device))
     alg = filled(student, without_bound, FULL, device)
-    loop = TightLoop(alg, next(iter(alg.aggregation.mini_batches())))
+    loop = TightLoop(alg, next(iter(alg.dataset.mini_batches())))
     rates: dict[str, list[float]] = {"pass": [], "tight": []}
     for _ in range(3):
         start = time.perf_counter()

@@ -83,7 +83,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
         self.logger.init_logging_writer()
-        collector = self._make_collector()
+        collector = self.make_collector()
         first = self.current_learning_iteration
         for it in range(first, first + num_learning_iterations):
             start = time.time()
@@ -110,7 +110,8 @@ class DaggerRunner(BaseRunner, DistillationRunner):
             self.save(os.path.join(self.logger.log_dir, f"model_{self.current_learning_iteration}.pt"))  # pyright: ignore
             self.logger.stop_logging_writer()
 
-    def _make_collector(self) -> Collector:
+    def make_collector(self) -> Collector:
+        """Return the collector of this run's rollouts."""
         collector = fastest(Collector, self.alg.options.use_fast_paths)
         check_for_nan, cuda_graph = self.cfg.get("check_for_nan", True), self.cfg.get("cuda_graph", False)
         return collector(self.env, self.alg, self.logger, self.device, check_for_nan, cuda_graph)
