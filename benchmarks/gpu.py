@@ -52,7 +52,7 @@ def synchronises_once(runner, collector: Collector) -> bool:
 
 
 def collect(num_envs: int, cuda_graph: bool) -> tuple[float, bool]:
-    """Return environment steps per second, and whether iterations were free of waits but for their ends."""
+    """Return environment steps per second, and whether iterations synchronised only at their ends."""
     with tempfile.TemporaryDirectory() as log_dir:
         stock, ours, collector = pair("feed-forward", num_envs, DEVICE, log_dir, cuda_graph)
         check(stock, ours, collector)

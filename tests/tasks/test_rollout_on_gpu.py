@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from foundation.distill.look import look
 
-from foundation.distill import dagger
-from foundation.distill.rollout.collector import Collector
 from foundation.distill.runners.dagger import DaggerRunner
 from foundation.tasks import create_env, load_task, packaged_teacher
 from foundation.tasks.config import compose
@@ -31,9 +28,8 @@ class Iterations:
         cfg = agent_cfg.to_dict()
         cfg["algorithm"]["teacher_checkpoint"] = str(packaged_teacher())
         self.runner = DaggerRunner(create_env("distillation", env_cfg, DEVICE, 0), cfg, None, DEVICE)
-        env, alg, logger = self.runner.env, self.runner.alg, self.runner.logger
-        self._collector = Collector(env, alg, logger, DEVICE, True, cfg["cuda_graph"])
-        self._obs = env.get_observations()
+        self._collector = self.runner.make_collector()
+        self._obs = self.runner.env.get_observations()
 
     def one(self) -> float:
         self._obs = self._collector.collect(self._obs)
@@ -42,22 +38,22 @@ class Iterations:
 
 @pytest.mark.parametrize("student", [[], GRU], ids=["feed-forward", "GRU"])
 @pytest.mark.parametrize("phase1_iterations", [0, 10])
-def test_an_iteration_waits_for_the_gpu_only_when_it_ends(student, phase1_iterations, monkeypatch):
+def test_an_iteration_synchronises_with_the_gpu_only_at_its_end(student, phase1_iterations, monkeypatch):
     run = Iterations([*student, f"agent.algorithm.phase1_iterations={phase1_iterations}"])
     for _ in range(4):  # allocates and compiles, and fills the history
         run.one()
-    looks = []
+    read, reads = run.runner.alg.scalars.read, []
 
-    def look_when_it_ends(numbers):
+    def read_at_the_end(**scalars):
         torch.cuda.set_sync_debug_mode("default")
-        looks.append(numbers)
-        return look(numbers)
+        reads.append(scalars)
+        return read(**scalars)
 
-    monkeypatch.setattr(dagger, "look", look_when_it_ends)
+    monkeypatch.setattr(run.runner.alg.scalars, "read", read_at_the_end)
     torch.cuda.set_sync_debug_mode("error")
     try:
         run.one()
-        assert len(looks) == 1
+        assert len(reads) == 1
         torch.cuda.set_sync_debug_mode("error")
         with pytest.raises(RuntimeError):  # the check would have noticed
             run.runner.alg.storage.rewards.sum().item()
