@@ -236,12 +236,12 @@ def test_returned_tensors_are_never_written_again():
 
 
 def test_one_step_is_one_kernel_launch(monkeypatch):
-    from foundation.sim.simulator import Recorded
+    from foundation.sim.launch import RecordedLaunch
 
     env = make()
     launches = []
-    original = Recorded.launch
-    monkeypatch.setattr(Recorded, "launch", lambda self: (launches.append(self), original(self)))
+    original = RecordedLaunch.launch
+    monkeypatch.setattr(RecordedLaunch, "launch", lambda self: (launches.append(self), original(self)))
     env.step(torch.zeros(8, 4))
     assert len(launches) == 1
 

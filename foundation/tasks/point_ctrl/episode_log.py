@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from foundation.tasks.point_ctrl import kernels
+from foundation.tasks.point_ctrl.layout import Finished
 
 
 def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
@@ -16,12 +16,13 @@ def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
     Args:
         finished: A row per episode in the columns of the kernels' ``finished``, shape (K, 6).
     """
-    total, survived, settled, rmse, settle_time, _ = torch.from_numpy(finished).unbind(dim=1)
-    log = {"Episode/return": total, "Episode/survival": survived, "Episode/settled": settled}
-    if np.count_nonzero(finished[:, kernels.FINISHED_SURVIVED]):
-        log["Episode/position_rmse_m"] = rmse[survived > 0.0]
-    if np.count_nonzero(finished[:, kernels.FINISHED_SETTLED]):
-        log["Episode/settle_time_s"] = settle_time[settled > 0.0]
+    columns = torch.from_numpy(finished).unbind(dim=1)
+    survived, settled = columns[Finished.SURVIVED], columns[Finished.SETTLED]
+    log = {"Episode/return": columns[Finished.RETURN], "Episode/survival": survived, "Episode/settled": settled}
+    if np.count_nonzero(finished[:, Finished.SURVIVED]):
+        log["Episode/position_rmse_m"] = columns[Finished.POSITION_RMSE][survived > 0.0]
+    if np.count_nonzero(finished[:, Finished.SETTLED]):
+        log["Episode/settle_time_s"] = columns[Finished.SETTLE_TIME][settled > 0.0]
     return log
 
 

@@ -1,0 +1,1 @@
+"""The fused environment step."""
