@@ -11,7 +11,7 @@ from foundation.sim.kernels.vectors import plus3, quaternion_product, scaled3, u
 from foundation.sim.layout import Row
 from foundation.sim.params import GRAVITY, Column
 from foundation.tasks.point_ctrl import layout
-from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits
+from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
 from foundation.tasks.point_ctrl.layout import STUDENT_DIM, TEACHER_DIM, Episode, Observed, Rng
 
 wp.set_module_options(MODULE_OPTIONS)
@@ -35,7 +35,7 @@ def observe(
     arrays: Any,
     traits: VehicleTraits,
     task: Any,
-    cfg: TaskCfg,
+    noise: Any,
     student: wp.uint64,
     teacher: wp.uint64,
     like: Any,
@@ -55,12 +55,12 @@ def observe(
         for k in range(NUM_DESCRIPTORS):
             rows[i, Observed.DESCRIPTORS + k] = traits.descriptors[arrays.vehicle[i], k]
 
-    noisy = add_sensor_noise(s, task.rng[Rng.KEY, block], task.rng[Rng.COUNTER, block], cfg)
+    noisy = add_sensor_noise(s, task.rng[Rng.KEY, block], task.rng[Rng.COUNTER, block], noise)
     put_motion(wp.array(ptr=student, shape=(count, STUDENT_DIM), dtype=wp.float32), block, noisy, previous_action)
 
 
 @wp.func
-def add_sensor_noise(s: Any, key: Any, counter: Any, cfg: TaskCfg):
+def add_sensor_noise(s: Any, key: Any, counter: Any, noise: Any):
     """Return the state with the sensors' noise."""
     like = s.pos_w.x
     p0, p1 = gaussian_pair(key, counter, 0, like)
@@ -69,13 +69,13 @@ def add_sensor_noise(s: Any, key: Any, counter: Any, cfg: TaskCfg):
     v0, v1 = gaussian_pair(key, counter, 6, like)
     v2, w0 = gaussian_pair(key, counter, 8, like)
     w1, w2 = gaussian_pair(key, counter, 10, like)
-    half = 0.5 * cfg.noise.attitude
+    half = 0.5 * noise.attitude
     turn = type(s.quat_wb)(a0 * half, a1 * half, a2 * half, type(like)(1.0))
     out = s
-    out.pos_w = plus3(s.pos_w, type(s.pos_w)(p0, p1, p2), cfg.noise.position)
+    out.pos_w = plus3(s.pos_w, type(s.pos_w)(p0, p1, p2), noise.position)
     out.quat_wb = unit_quaternion(quaternion_product(s.quat_wb, turn))
-    out.vel_w = plus3(s.vel_w, type(s.pos_w)(v0, v1, v2), cfg.noise.velocity)
-    out.ang_vel_b = plus3(s.ang_vel_b, type(s.pos_w)(w0, w1, w2), cfg.noise.angular_velocity)
+    out.vel_w = plus3(s.vel_w, type(s.pos_w)(v0, v1, v2), noise.velocity)
+    out.ang_vel_b = plus3(s.ang_vel_b, type(s.pos_w)(w0, w1, w2), noise.angular_velocity)
     return out
 
 

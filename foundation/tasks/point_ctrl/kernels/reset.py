@@ -8,7 +8,7 @@ from foundation.sim.kernels.lanes import MODULE_OPTIONS
 from foundation.sim.kernels.random_numbers import gaussian_pair, random_bits, unit_uniform
 from foundation.sim.layout import Row
 from foundation.sim.params import Column
-from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits
+from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
 from foundation.tasks.point_ctrl.layout import Episode, Rng
 
 wp.set_module_options(MODULE_OPTIONS)
@@ -18,29 +18,29 @@ RESET_DRAWS = wp.constant(wp.uint32(22))
 
 
 @wp.func(inline=False)
-def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, cfg: TaskCfg):
+def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any):
     """Draw a vehicle, a disturbance force and a first state, and clear the finished episode."""
     key = task.rng_scalars[Rng.KEY, i]
     counter = task.rng_scalars[Rng.COUNTER, i]
     num_vehicles = arrays.table.shape[0]
     vehicle = wp.min(int(uniform(key, counter, 0) * float(num_vehicles)), num_vehicles - 1)
-    off_origin = wp.where(uniform(key, counter, 1) < cfg.init.origin_probability, 0.0, 1.0)
+    off_origin = wp.where(uniform(key, counter, 1) < init.origin_probability, 0.0, 1.0)
     force_x, force_y = gaussian_pair(key, counter, 2, 0.0)
     force_z, _unused = gaussian_pair(key, counter, 4, 0.0)
     force_std = arrays.table[vehicle, Column.FORCE_STD]
     force_w = wp.vec3(force_x, force_y, force_z) * force_std
     attitude = wp.quat_from_axis_angle(
         random_axis(uniform(key, counter, 6), uniform(key, counter, 7)),
-        uniform(key, counter, 8) * cfg.init.tilt * off_origin,
+        uniform(key, counter, 8) * init.tilt * off_origin,
     )
     for k in range(3):
-        arrays.scalars[Row.POS_W + k, i] = symmetric(key, counter, 9 + k, cfg.init.position * off_origin)
-        arrays.scalars[Row.VEL_W + k, i] = symmetric(key, counter, 12 + k, cfg.init.velocity * off_origin)
+        arrays.scalars[Row.POS_W + k, i] = symmetric(key, counter, 9 + k, init.position * off_origin)
+        arrays.scalars[Row.VEL_W + k, i] = symmetric(key, counter, 12 + k, init.velocity * off_origin)
         arrays.scalars[Row.ANG_VEL_B + k, i] = symmetric(
-            key, counter, 15 + k, cfg.init.angular_velocity * off_origin
+            key, counter, 15 + k, init.angular_velocity * off_origin
         )
         arrays.scalars[Row.FORCE_W + k, i] = force_w[k]
-    low, high = cfg.init.rotor[0], cfg.init.rotor[1]
+    low, high = init.rotor[0], init.rotor[1]
     for k in range(4):
         share = low + (high - low) * uniform(key, counter, 18 + k)
         rotor = wp.min(traits.hover_speed[vehicle] * share, 1.0)
