@@ -36,9 +36,7 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any):
     for k in range(3):
         arrays.scalars[Row.POS_W + k, i] = symmetric(key, counter, 9 + k, init.position * off_origin)
         arrays.scalars[Row.VEL_W + k, i] = symmetric(key, counter, 12 + k, init.velocity * off_origin)
-        arrays.scalars[Row.ANG_VEL_B + k, i] = symmetric(
-            key, counter, 15 + k, init.angular_velocity * off_origin
-        )
+        arrays.scalars[Row.ANG_VEL_B + k, i] = symmetric(key, counter, 15 + k, init.angular_velocity * off_origin)
         arrays.scalars[Row.FORCE_W + k, i] = force_w[k]
     low, high = init.rotor[0], init.rotor[1]
     for k in range(4):
