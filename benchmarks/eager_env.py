@@ -1,4 +1,4 @@
-"""The position-control environment in eager torch: what one writes without a kernel, for comparison.
+"""The position-control environment in eager torch, without kernels, for comparison.
 
 The same dynamics, integrator, reward, bounds, resets, noise and observations as
 :class:`foundation.tasks.point_ctrl.point_ctrl_env.PointCtrlEnv`, batched over environments.
@@ -53,7 +53,7 @@ class EagerEnv:
     """A copy of another environment's vehicles, state and configuration; see the module."""
 
     def __init__(self, env) -> None:
-        """Copy what ``env`` flies, and how."""
+        """Copy the vehicles, state and configuration of ``env``."""
         self.cfg, self.num_envs, self.dt = env.cfg, env.num_envs, env.sim.dt
         for name in STATE:
             setattr(self, name, getattr(env.sim, name).clone(memory_format=torch.contiguous_format))
@@ -160,7 +160,7 @@ class EagerEnv:
         return self.observations(), reward, done.long(), {"time_outs": time_out, "log": log}
 
     def reset(self, i: torch.Tensor) -> None:
-        """Begin a new episode in the environments ``i``."""
+        """Reset the environments ``i``."""
         n, init, device = len(i), self.cfg.init, self.pos_w.device
 
         def symmetric(width: int) -> torch.Tensor:

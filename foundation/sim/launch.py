@@ -1,4 +1,4 @@
-"""Kernel launches whose arguments are packed once."""
+"""Kernel launches with their arguments packed once; see :mod:`foundation.sim.kernels`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import warp as wp
 
 _MIN_BLOCKS_PER_THREAD = 128
-"""Fewer take less time than waking a thread."""
+"""Waking a thread takes longer than computing fewer blocks than these."""
 
 
 def lane_array(rows: torch.Tensor, lanes: int) -> wp.array:
@@ -21,10 +21,10 @@ def lane_array(rows: torch.Tensor, lanes: int) -> wp.array:
 
 
 class RecordedLaunch:
-    """A kernel launch whose arguments are packed once; launching it again costs a few microseconds.
+    """A kernel launch with its arguments packed once; repeating it costs a few microseconds.
 
-    On the CPU the blocks of many environments are shared among torch's threads, as of this object's making. No
-    block knows another, so that the results are the same bit for bit for any number of threads.
+    On the CPU, many blocks are split among threads, as many as torch is set to use when this object is created.
+    Blocks are independent, so that results are the same bit for bit for any number of threads.
     """
 
     def __init__(self, kernel: Any, blocks: int, inputs: dict[str, Any], device: torch.device) -> None:
@@ -37,7 +37,7 @@ class RecordedLaunch:
             device: Where the arguments are.
         """
         self._index = {name: index for index, name in enumerate(inputs)}
-        self._inputs = inputs  # keeps alive the arrays that the packed arguments point to
+        self._inputs = inputs  # the packed arguments point into these arrays, which must stay alive
         self._cuda = device if device.type == "cuda" else None
         threads = 1 if self._cuda else max(1, min(torch.get_num_threads(), blocks // _MIN_BLOCKS_PER_THREAD))
         bounds = [blocks * k // threads for k in range(threads + 1)]
@@ -54,7 +54,7 @@ class RecordedLaunch:
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def set(self, name: str, value: int | bool) -> None:
-        """Change a scalar argument of the launches to come."""
+        """Change a scalar argument for the next launches."""
         for part in self._parts:
             part.set_param_at_index_from_ctype(self._index[name], value)
 

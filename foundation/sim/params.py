@@ -17,13 +17,14 @@ Columns = Callable[["QuadParams"], np.ndarray]
 
 
 def parameter(*shape: int, sign: str | None = None, **columns: Columns | tuple[int, Columns]) -> dict[str, Any]:
-    """Declare a parameter of a vehicle: all that validation, the vehicle table and the kernels need to know of it.
+    """Declare a parameter of a vehicle, for validation, the vehicle table and the kernels.
 
     Args:
         shape: Shape of one vehicle's value.
-        sign: Demand on every number, ``positive`` or ``zero or positive``; None demands nothing.
-        columns: What the kernels read, by name: a function of all vehicles, with its width if that is not 1.
-            The kernels know ``drag=(3, ...)`` as columns ``Column.DRAG`` to ``Column.DRAG + 2``.
+        sign: Required of every number: ``positive``, ``zero or positive``, or None.
+        columns: Columns of the vehicle table that derive from it, by name: a function of the :class:`QuadParams`,
+            preceded by the number of columns if that is not 1. Kernels read ``drag=(3, ...)`` as columns
+            ``Column.DRAG`` to ``Column.DRAG + 2``.
     """
     return {
         "shape": shape,
@@ -40,6 +41,10 @@ def _upper_triangle(matrix: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class QuadParams:
     """A batch of V quadrotors; every field is float64 and has a leading dimension V.
+
+    A field declares everything about its parameter. To add one, add a field here, read its columns in
+    :func:`foundation.sim.kernels.dynamics.derivative` and in :func:`foundation.sim.reference.derivative`, and give
+    the nominal vehicle's value in :class:`MotorParams` or :func:`foundation.sim.usd.load_quad`.
 
     The body frame is FLU (x forward, y left, z up) with its origin at the centre of mass. Rotors
     are ordered front-right, back-right, back-left, front-left and push along body +z.
@@ -173,7 +178,7 @@ Column: Any = first_indices(COLUMNS)
 
 @dataclass
 class MotorParams:
-    """What a USD file cannot say of a rotor; defaults are a Crazyflie 2.1 with the thrust-upgrade motors.
+    """Motors and drag, which USD cannot describe; defaults are a Crazyflie 2.1 with the thrust-upgrade motors.
 
     The thrust and torque curves of crazyflow 0.4.0's ``cf2x_T350`` (identified in flight, MIT licence)
     are rescaled from RPM to the share of the speed, 25 992 RPM, that gives its maximum thrust of 0.18 N.

@@ -1,4 +1,4 @@
-"""A batch of quadrotors whose state lives in torch tensors and is advanced by Warp kernels."""
+"""A batch of quadrotors: state in torch tensors, advanced by Warp kernels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Simulator:
         Args:
             command: Commanded rotor speeds in [0, 1] (clipped), shape (N, 4).
         """
-        if self._step is None:  # compiled on first use: a task brings a kernel of its own
+        if self._step is None:  # compiled on first use: a task has its own fused kernel
             inputs = {
                 "arrays": self.arrays,
                 "command": wp.from_torch(self._command),
@@ -90,12 +90,12 @@ class Simulator:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks of lanes; see :mod:`foundation.sim.lanes`."""
+        """Number of blocks of lanes; see :mod:`foundation.sim.kernels`."""
         return self.padded_envs // self.lanes
 
     def _allocate_state(self) -> None:
         n = self.num_envs
-        # The last block may have lanes left over: they fly along, and nobody sees them.
+        # The last block may have surplus lanes: they are simulated, and no view shows them.
         state = torch.zeros(sum(STATE.values()), self.padded_envs, device=self.device)
         state[Row.QUAT_WB + 3] = 1.0
         for name, rows in zip(STATE, state[:, :n].split(list(STATE.values())), strict=True):

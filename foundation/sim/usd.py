@@ -19,9 +19,9 @@ from foundation.sim.usd_file import UsdVehicleError, open_stage, shown
 from foundation.sim.usd_reader import UsdReader
 
 CF2X = "cf2x"
-"""Stands for the Crazyflie that comes with the package, wherever that is installed."""
+"""Name of the packaged Crazyflie, used instead of a path."""
 CF2X_USD_PATH = str(Path(__file__).parent / "assets" / "cf2x.usda")
-"""The packaged Crazyflie's file."""
+"""File of the packaged Crazyflie."""
 
 
 def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
@@ -42,7 +42,7 @@ def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
     path = CF2X_USD_PATH if path == CF2X else path
     stage = open_stage(path)
     try:
-        # Numbers that overflow are found where they end up.
+        # QuadParams refuses the infinities that come of numbers too large.
         with np.errstate(over="ignore", invalid="ignore"):
             return _read_quad(UsdReader(stage, path), path, motor)
     except Tf.ErrorException as error:
@@ -56,7 +56,7 @@ def _read_quad(reader: UsdReader, path: str, motor: MotorParams) -> QuadParams:
     centre = sum(part.mass * part.centre for part in parts) / mass
     inertia = sum(part.inertia + part.mass * _parallel_axis(part.centre - centre) for part in parts)
     hubs = np.array([rotor.hub for rotor in rotors])
-    # USD cannot describe the motors: a parameter that MotorParams has too comes from there.
+    # USD cannot describe the motors: parameters of the same name come from MotorParams.
     from_motor = {f.name: np.array([getattr(motor, f.name)]) for f in fields(motor) if f.name != "spin"}
     try:
         return QuadParams(

@@ -1,4 +1,4 @@
-"""Open a USD file, damaged ones included, and say what is wrong with it."""
+"""Open a USD file; a damaged one raises an error instead of hanging or crashing this process."""
 
 # usd-core ships no type information.
 # pyright: reportAttributeAccessIssue=false

@@ -298,7 +298,7 @@ def test_environments_that_do_not_fill_a_block_fly_as_the_first_of_a_full_one(nu
         assert torch.equal(got["teacher"], expected["teacher"][:num_envs])
         assert torch.equal(few_reward, reward[:num_envs])
         assert torch.equal(few_done, done[:num_envs])
-        assert len(extras["log"].get("Episode/return", [])) == few_done.sum()  # nobody sees the lanes left over
+        assert len(extras["log"].get("Episode/return", [])) == few_done.sum()  # surplus lanes appear nowhere
         ended += int(few_done.sum())
     assert ended > 0
 

@@ -10,11 +10,8 @@ from typing import Any
 
 import warp as wp
 
-from foundation.sim.kernels.lanes import MODULE_OPTIONS
 from foundation.sim.layout import Row
 from foundation.sim.params import COLUMNS
-
-wp.set_module_options(MODULE_OPTIONS)
 
 NUM_COLUMNS = wp.constant(sum(COLUMNS.values()))
 

@@ -10,7 +10,7 @@ from typing import Any
 import warp as wp
 
 from foundation.sim.kernels.blocks import block_types, load3, load_command, load_state, load_vehicle, store_state
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, lane_module, mul  # noqa: F401 (mul is the operator *)
+from foundation.sim.kernels.lanes import lane_module, mul  # noqa: F401 (mul is the operator *)
 from foundation.sim.kernels.vectors import (
     clamped4,
     cross,
@@ -24,8 +24,6 @@ from foundation.sim.kernels.vectors import (
 )
 from foundation.sim.layout import Row
 from foundation.sim.params import GRAVITY, Column
-
-wp.set_module_options(MODULE_OPTIONS)
 
 
 @wp.struct

@@ -1,23 +1,18 @@
-"""Arithmetic on several environments at once, one per lane of a vector register, and random numbers for them.
-
-Warp runs a CPU kernel as a serial loop over scalar threads. Here one CPU thread advances ``CPU_LANES``
-environments: every quantity of a block of environments is one vector, and ``+``, ``-`` and ``*`` act lane by
-lane. On CUDA, where each thread is a lane already, the same functions work on vectors of length one.
-"""
+"""Arithmetic on blocks of environments, one per lane of a vector register; see :mod:`foundation.sim.kernels`."""
 
 from typing import Any
 
 import warp as wp
 
-# A machine without CUDA is a supported machine: Warp's start-up banner and warning say nothing new.
+# Machines without CUDA are supported: no warning about it, and no start-up banner.
 wp.config.log_level = wp.LOG_ERROR
 wp.init()
 
 CPU_LANES = 16
-"""Environments per CPU thread: single precision numbers of one 512-bit register, or several shorter ones."""
+"""Environments per CPU thread: as many as a 512-bit register holds in float32, or several shorter registers."""
 
-# Warp's vectors are loops over an array, of which Clang keeps little in registers. These overloads of the same
-# operations use its vector types instead: the same results, computed five times faster.
+# Warp's own vector operations are loops over an array, and Clang keeps little of those in registers. These
+# overloads of the operations use Clang's vector types instead: the same results, five times faster.
 _CPU_REGISTERS = f"""
 namespace wp {{
 #define LANES(scalar, lanes_t, simd_t) \\
@@ -46,15 +41,13 @@ inline uint_lanes_t rshift(uint_lanes_t a, uint_lanes_t b) {{ return lanes(simd(
 
 MODULE_OPTIONS = {
     "enable_backward": False,
-    # Loops over the columns of a vehicle are unrolled too, so that compilers see constant indices.
+    # Above the number of columns of the vehicle table: the loop that loads them has to be unrolled.
     "max_unroll": 64,
-    # Fused multiplication and addition, as on CUDA. Nothing that changes the meaning of NaN.
+    # Contracted to fused multiply-add, as on CUDA. No -ffast-math: terminations rely on NaN.
     "cpu_compiler_flags": f"{wp.config.cpu_compiler_flags or '-march=native'} -ffp-contract=fast",
     "extra_build_options": wp.ModuleBuildOptions(extra_cpu_preamble=_CPU_REGISTERS),
 }
 """Options of every Warp module that computes with lanes."""
-
-wp.set_module_options(MODULE_OPTIONS)
 
 
 def lane_module(name: str, lanes: int) -> str:
@@ -69,7 +62,7 @@ _FLOATS = wp.types.vector(length=Any, dtype=wp.float32)
 
 @wp.func
 def mul(a: _FLOATS, b: _FLOATS):
-    """Give ``*`` a meaning between vectors, lane by lane, in modules that import this name."""
+    """Return the product lane by lane. Modules that import this name can write it ``*``."""
     return wp.cw_mul(a, b)
 
 

@@ -1,12 +1,22 @@
-"""Random numbers."""
+"""Counter-based random numbers: each is a function of a key and a counter.
+
+A usual generator has a state that every draw changes, so that a number depends on how many were drawn before it.
+Here an environment has a key, drawn once from the seed, and a counter, and its draw number ``k`` is
+``mixed(key ^ mixed(counter + k))``. See Salmon et al., Parallel random numbers: as easy as 1, 2, 3 (2011).
+
+- Draws have no order: all lanes of a block draw at once, and a draw that is not needed costs nothing.
+- An environment's numbers depend on its own key and counter alone, so that a flight is the same bit for bit next
+  to any number of others and on any number of threads.
+- Two integers per environment are all that a checkpoint saves.
+- Drawing does not move the counter; the kernels do, at the beginning of a step and at the end of a reset, past the
+  numbers used. Until the next step the same observation can therefore be drawn again, with the same noise.
+"""
 
 from typing import Any
 
 import warp as wp
 
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, mul, root  # noqa: F401 (mul is the operator *)
-
-wp.set_module_options(MODULE_OPTIONS)
+from foundation.sim.kernels.lanes import mul, root  # noqa: F401 (mul is the operator *)
 
 _MIX1 = wp.constant(wp.uint32(0x21F0AAAD))
 _MIX2 = wp.constant(wp.uint32(0xD35A2D97))
@@ -25,11 +35,7 @@ def mixed(x: Any):
 
 @wp.func
 def random_bits(key: Any, counter: Any, index: int):
-    """Return 32 random bits of draw ``counter + index`` of the generator that ``key`` names.
-
-    A generator is a function of its counter, so that draws need no order and leave no trace; see Salmon et
-    al., Parallel random numbers: as easy as 1, 2, 3 (2011).
-    """
+    """Return 32 random bits: draw ``counter + index`` of the generator with this key."""
     return mixed(key ^ mixed(counter + type(counter)(wp.uint32(index))))
 
 
@@ -74,7 +80,7 @@ def sine_of_turns(x: Any):
 
 @wp.func
 def gaussian_pair(key: Any, counter: Any, index: int, like: Any):
-    """Return two independent standard normal numbers from draws ``index`` and ``index + 1``: Box and Muller."""
+    """Return two independent standard normal numbers from draws ``index`` and ``index + 1`` (Box and Muller)."""
     first = random_bits(key, counter, index)
     u = type(like)(1.0) - unit_uniform(first, like)
     radius = root(natural_log(u, first) * -2.0)

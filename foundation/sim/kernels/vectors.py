@@ -4,9 +4,7 @@ from typing import Any
 
 import warp as wp
 
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, clamped, mul, root  # noqa: F401 (mul is the operator *)
-
-wp.set_module_options(MODULE_OPTIONS)
+from foundation.sim.kernels.lanes import clamped, mul, root  # noqa: F401 (mul is the operator *)
 
 
 @wp.func

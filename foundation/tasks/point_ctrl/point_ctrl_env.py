@@ -1,6 +1,6 @@
 """The position-control task as an rsl_rl VecEnv."""
 
-# VecEnv annotates its attributes more widely, and as plain ones.
+# VecEnv annotates its attributes more widely, and has no properties.
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class PointCtrlEnv(VecEnv):
     cfg: PointCtrlEnvCfg
     device: torch.device
     on_step: Callable[[torch.Tensor], None] | None = None
-    """Called after each step with its dones, (N,); it may read the environment and nothing else."""
+    """Called after each step with its dones, shape (N,); it may read the environment and must not change it."""
 
     def __init__(self, cfg: PointCtrlEnvCfg, device: str = "cpu", seed: int = 0) -> None:
-        """Sample the vehicles and begin an episode in every environment.
+        """Sample the vehicles and reset every environment.
 
         Args:
             cfg: The task's configuration.
@@ -66,21 +66,21 @@ class PointCtrlEnv(VecEnv):
 
     @property
     def capturable(self) -> bool:
-        """Whether a CUDA graph can be made of steps: on a GPU, where nobody watches each of them."""
+        """Whether steps can be captured in a CUDA graph: on a GPU, without an ``on_step`` callback."""
         return self.device.type == "cuda" and self.on_step is None
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
-        """Steps since each episode's beginning, int64, shape (N,)."""
+        """Steps since the reset of each episode, int64, shape (N,)."""
         return self._task["length"]
 
     @episode_length_buf.setter
     def episode_length_buf(self, value: torch.Tensor) -> None:
-        # rsl_rl assigns a new tensor; the kernels know only the old one.
+        # rsl_rl assigns a new tensor, but the kernels hold the address of the old one.
         self._task["length"].copy_(value)
 
     def reset(self) -> tuple[TensorDict, dict]:
-        """Begin a new episode in every environment and return its first observations."""
+        """Reset every environment and return the first observations."""
         return self._observe(reset=True), {}
 
     def get_observations(self) -> TensorDict:
@@ -118,7 +118,7 @@ class PointCtrlEnv(VecEnv):
         }
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return copies of everything the next step reads, and what tells the table of vehicles."""
+        """Return copies of everything the next step reads, and the masses that identify the table of vehicles."""
         state = {name: tensor.clone() for name, tensor in self._state_tensors().items()}
         return state | {"table_mass": torch.as_tensor(self.sim.params.mass)}
 
@@ -138,14 +138,14 @@ class PointCtrlEnv(VecEnv):
             tensor.copy_(state[name])
 
     def close(self) -> None:
-        """Release nothing: memory goes with the object."""
+        """Do nothing: memory is freed with the object."""
 
     def _observe(self, reset: bool) -> TensorDict:
         self._observe_all.set("reset", reset)
         return self._launch(self._observe_all)
 
     def _launch(self, kernel: RecordedLaunch) -> TensorDict:
-        """Run a kernel that writes observations, into new tensors."""
+        """Run a kernel that writes observations, and return them in new tensors."""
         padded = self.sim.padded_envs
         student = torch.empty(padded, STUDENT_DIM, device=self.device)
         teacher = torch.empty(padded, TEACHER_DIM, device=self.device)
@@ -153,7 +153,7 @@ class PointCtrlEnv(VecEnv):
         kernel.set("teacher", teacher.data_ptr())
         kernel.launch()
         n = self.num_envs
-        # The public constructor checks what is known to be right here, which takes four times as long.
+        # The public constructor validates its arguments, which takes four times as long.
         return TensorDict._new_unsafe(
             {"student": student[:n], "teacher": teacher[:n]}, batch_size=self._batch_size, device=self.device
         )
@@ -161,7 +161,7 @@ class PointCtrlEnv(VecEnv):
     def _episode_log(self, done: torch.Tensor) -> Mapping[str, torch.Tensor]:
         if self.device.type != "cpu":
             return DeferredEpisodeLog(self._task["finished"].clone(), done)
-        # NumPy finds that nothing ended, as in most steps, ten times faster than torch.
+        # In most steps nothing ended; NumPy finds that out ten times faster than torch.
         if not np.count_nonzero(self._host_done):
             return {}
         return episode_metrics(self._host_finished[self._host_done.nonzero()[0]])
@@ -228,7 +228,7 @@ def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Ge
 
 
 def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
-    """Return what the teacher is told of each vehicle, shape (V, 8).
+    """Return the descriptors of each vehicle in the teacher's observation, shape (V, 8).
 
     Hover action, then logarithms of ratios to the nominal vehicle: mass, thrust over mass, roll, pitch
     and yaw torque over inertia at full thrust, and the two motor time constants. Logarithms keep a family

@@ -1,4 +1,4 @@
-"""What the task keeps for every environment, as the kernels read and write it."""
+"""Structures that the task's kernels read and write, one entry per environment."""
 
 import functools
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ TaskCfg = kernel_struct(PointCtrlEnvCfg)
 
 @wp.struct
 class VehicleTraits:
-    """What the task needs to know of V vehicles besides their dynamics."""
+    """Properties of V vehicles besides their dynamics."""
 
     hover_speed: wp.array(dtype=wp.float32)
     descriptors: wp.array2d(dtype=wp.float32)  # (V, 8)
@@ -29,7 +29,7 @@ def task_types(lanes: int) -> SimpleNamespace:
 
     @wp.struct
     class TaskArrays:
-        """What the task remembers of all environments, and what it reports; rows are those of the layouts."""
+        """The task's state of all environments, and the results of a step; rows as in the task's layout."""
 
         rng: wp.array2d(dtype=integer_lane)  # (2, number of blocks)
         rng_scalars: wp.array2d(dtype=wp.uint32)  # the same memory, (2, number of lanes)

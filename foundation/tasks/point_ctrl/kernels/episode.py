@@ -1,16 +1,14 @@
-"""The running episodes: what a step earns, whether it ends them, and what is kept of them then."""
+"""Running episodes: reward and termination of a step, and the metrics of the episodes that it ends."""
 
 from typing import Any
 
 import warp as wp
 
 from foundation.sim.kernels.blocks import load4, store4
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, mul  # noqa: F401 (mul is the operator *)
+from foundation.sim.kernels.lanes import mul  # noqa: F401 (mul is the operator *)
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg
 from foundation.tasks.point_ctrl.kernels.reward import step_reward, target_distance
 from foundation.tasks.point_ctrl.layout import Episode, Finished
-
-wp.set_module_options(MODULE_OPTIONS)
 
 
 @wp.func
@@ -58,7 +56,7 @@ def compute_reward_and_done(block: int, s: Any, action: Any, task: Any, cfg: Tas
 
 @wp.func
 def finish_episode(i: int, task: Any, cfg: TaskCfg):
-    """Keep the metrics of an episode that ended in this step."""
+    """Write the metrics of an episode that ended in this step."""
     last_outside = task.episode_scalars[Episode.LAST_OUTSIDE, i]
     length = float(task.length[i])
     window_error_sq = task.episode_scalars[Episode.WINDOW_ERROR_SQ, i]

@@ -5,7 +5,7 @@ from typing import Any
 import warp as wp
 
 from foundation.sim.kernels.blocks import load3, load4, load_state, parameter
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, mul  # noqa: F401 (mul is the operator *)
+from foundation.sim.kernels.lanes import mul  # noqa: F401 (mul is the operator *)
 from foundation.sim.kernels.random_numbers import gaussian_pair
 from foundation.sim.kernels.vectors import plus3, quaternion_product, scaled3, unit_quaternion
 from foundation.sim.layout import Row
@@ -13,8 +13,6 @@ from foundation.sim.params import GRAVITY, Column
 from foundation.tasks.point_ctrl import layout
 from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
 from foundation.tasks.point_ctrl.layout import STUDENT_DIM, TEACHER_DIM, Episode, Observed, Rng
-
-wp.set_module_options(MODULE_OPTIONS)
 
 OBSERVATION_DRAWS = wp.constant(wp.uint32(12))
 """Random numbers that an observation takes."""
@@ -28,7 +26,7 @@ def next_noise(block: int, task: Any):
     task.rng[Rng.COUNTER, block] = counter + type(counter)(OBSERVATION_DRAWS)
 
 
-# Out of line: both kernels are to round alike, so that one repeats what the other observed.
+# Not inlined: compiled once, it rounds the same in both kernels, and get_observations repeats the last step's.
 @wp.func(inline=False)
 def observe(
     block: int,
@@ -61,7 +59,7 @@ def observe(
 
 @wp.func
 def add_sensor_noise(s: Any, key: Any, counter: Any, noise: Any):
-    """Return the state with the sensors' noise."""
+    """Return the state as the sensors measure it."""
     like = s.pos_w.x
     p0, p1 = gaussian_pair(key, counter, 0, like)
     p2, a0 = gaussian_pair(key, counter, 2, like)
@@ -81,7 +79,7 @@ def add_sensor_noise(s: Any, key: Any, counter: Any, noise: Any):
 
 @wp.func
 def put_motion(rows: wp.array2d(dtype=wp.float32), block: int, s: Any, previous_action: Any):
-    """Write what both groups begin with: position error, rotation matrix, velocities and previous action."""
+    """Write the columns that both groups share: position error, rotation matrix, velocities, previous action."""
     q = s.quat_wb
     one = type(q.x)(1.0)
     put3(rows, block, Observed.POSITION, s.pos_w)

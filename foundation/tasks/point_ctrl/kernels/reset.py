@@ -4,14 +4,11 @@ from typing import Any
 
 import warp as wp
 
-from foundation.sim.kernels.lanes import MODULE_OPTIONS
 from foundation.sim.kernels.random_numbers import gaussian_pair, random_bits, unit_uniform
 from foundation.sim.layout import Row
 from foundation.sim.params import Column
 from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
 from foundation.tasks.point_ctrl.layout import Episode, Rng
-
-wp.set_module_options(MODULE_OPTIONS)
 
 RESET_DRAWS = wp.constant(wp.uint32(22))
 """Random numbers that a reset takes."""

@@ -8,11 +8,9 @@ from typing import Any
 
 import warp as wp
 
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, mul, root  # noqa: F401 (mul is the operator *)
+from foundation.sim.kernels.lanes import mul, root  # noqa: F401 (mul is the operator *)
 from foundation.sim.kernels.vectors import dot3, dot4, plus4
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg
-
-wp.set_module_options(MODULE_OPTIONS)
 
 
 @wp.func

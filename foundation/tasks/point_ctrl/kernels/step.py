@@ -7,7 +7,7 @@ import warp as wp
 
 from foundation.sim.kernels.blocks import load3, load_command, load_state, load_vehicle, store_state
 from foundation.sim.kernels.dynamics import Integrator, advance
-from foundation.sim.kernels.lanes import MODULE_OPTIONS, lane_module
+from foundation.sim.kernels.lanes import lane_module
 from foundation.sim.kernels.vectors import clamped4
 from foundation.sim.layout import Row
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
@@ -15,15 +15,13 @@ from foundation.tasks.point_ctrl.kernels.episode import compute_reward_and_done,
 from foundation.tasks.point_ctrl.kernels.observations import next_noise, observe
 from foundation.tasks.point_ctrl.kernels.reset import reset_env
 
-wp.set_module_options(MODULE_OPTIONS)
-
 
 @functools.cache
 def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
     """Return ``observe_all`` and ``env_step`` for blocks of ``lanes`` environments.
 
-    ``student`` and ``teacher`` are the addresses of new observations, (number of lanes, 22) and (number of
-    lanes, 37): the step's largest results are written once, where the caller will find them.
+    ``student`` and ``teacher`` are the addresses of the tensors that receive the observations, (number of lanes,
+    22) and (number of lanes, 37).
     """
     types = task_types(lanes)
 
@@ -38,7 +36,7 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         teacher: wp.uint64,
         first_block: int,
     ):
-        """Observe a block of environments, after a reset of each if ``reset``."""
+        """Write the observations of a block of environments; with ``reset``, reset them before."""
         block = first_block + wp.tid()
         if reset:
             next_noise(block, task)
