@@ -1,4 +1,4 @@
-"""What the logger is told of the episodes that ended in a step."""
+"""Metrics, for the logger, of the episodes that ended in a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
     """Return the metrics, by name, of K > 0 finished episodes.
 
     Args:
-        finished: A row per episode in the columns of the kernels' ``finished``, shape (K, 6).
+        finished: A row per episode with the columns of ``FINISHED``, shape (K, 6).
     """
     columns = torch.from_numpy(finished).unbind(dim=1)
     survived, settled = columns[Finished.SURVIVED], columns[Finished.SETTLED]
@@ -27,10 +27,10 @@ def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
 
 
 class DeferredEpisodeLog(Mapping):
-    """The same of one step on a GPU, worked out when it is first read, so that the step need not wait for it."""
+    """Metrics of a step on a GPU, computed when they are first read, so that the step does not synchronise."""
 
     def __init__(self, finished: torch.Tensor, done: torch.Tensor) -> None:
-        """Keep what the metrics are made of, of which nothing may change.
+        """Keep the tensors that the metrics are computed from; they must not change.
 
         Args:
             finished: Metrics of each environment's last finished episode, shape (N, 6).
@@ -39,8 +39,8 @@ class DeferredEpisodeLog(Mapping):
         self._parts = finished, done
         self._metrics: dict[str, torch.Tensor] | None = None
 
-    def renew(self) -> None:
-        """Forget what was read: a CUDA graph that was recorded with this has been launched again."""
+    def invalidate(self) -> None:
+        """Discard the computed metrics: a CUDA graph has been launched again and has changed the tensors."""
         self._metrics = None
 
     def _read(self) -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ class DeferredEpisodeLog(Mapping):
         return self._read()[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the metrics."""
+        """Iterate over the names of the metrics."""
         return iter(self._read())
 
     def __len__(self) -> int:
