@@ -1,4 +1,4 @@
-"""The position-control environment in eager torch: what one writes without a kernel, for comparison.
+"""The position-control environment in eager torch, without kernels, for comparison.
 
 The same dynamics, integrator, reward, bounds, resets, noise and observations as
 :class:`foundation.tasks.point_ctrl.point_ctrl_env.PointCtrlEnv`, batched over environments.
@@ -6,11 +6,17 @@ The same dynamics, integrator, reward, bounds, resets, noise and observations as
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 
+from foundation.sim.layout import STATE
 from foundation.sim.params import GRAVITY
+from foundation.sim.reference import QuadState
+from foundation.tasks.point_ctrl.layout import TEACHER, Observed
 
-STATE = ("pos_w", "quat_wb", "vel_w", "ang_vel_b", "rotor")
+INTEGRATED = [field.name for field in fields(QuadState)]
+"""The state without the disturbance force, which is constant."""
 
 
 def quat_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -47,9 +53,9 @@ class EagerEnv:
     """A copy of another environment's vehicles, state and configuration; see the module."""
 
     def __init__(self, env) -> None:
-        """Copy what ``env`` flies, and how."""
+        """Copy the vehicles, state and configuration of ``env``."""
         self.cfg, self.num_envs, self.dt = env.cfg, env.num_envs, env.sim.dt
-        for name in (*STATE, "force_w"):
+        for name in STATE:
             setattr(self, name, getattr(env.sim, name).clone(memory_format=torch.contiguous_format))
         self.vehicle = env.sim.vehicle.long()
         params = env.sim.params
@@ -73,9 +79,9 @@ class EagerEnv:
             "hover": tensor(params.hover_speed)[:, None],
         }
         obs = env.get_observations()["teacher"]
-        self.previous_action = obs[:, 18:22].clone()
-        self.descriptors = torch.zeros(len(params), 8, device=env.device)
-        self.descriptors[self.vehicle] = obs[:, 29:37]
+        self.previous_action = obs[:, Observed.PREVIOUS_ACTION : Observed.ROTOR].clone()
+        self.descriptors = torch.zeros(len(params), TEACHER["descriptors"], device=env.device)
+        self.descriptors[self.vehicle] = obs[:, Observed.DESCRIPTORS :]
         self.length = env.episode_length_buf.clone()
         self.total = torch.zeros(self.num_envs, device=env.device)
         self.vehicles = self.rows(self.vehicle)
@@ -123,7 +129,7 @@ class EagerEnv:
         """Advance by one control step; see ``PointCtrlEnv.step``."""
         cfg, reward_cfg, bound = self.cfg, self.cfg.reward, self.cfg.termination
         action = actions.clamp(-1.0, 1.0)
-        s = tuple(getattr(self, name) for name in STATE)
+        s = tuple(getattr(self, name) for name in INTEGRATED)
         for _ in range(cfg.sim.substeps):
             s = self.rk4(s, 0.5 * action + 0.5, self.dt / cfg.sim.substeps)
         self.pos_w, self.quat_wb, self.vel_w, self.ang_vel_b, self.rotor = s
@@ -154,7 +160,7 @@ class EagerEnv:
         return self.observations(), reward, done.long(), {"time_outs": time_out, "log": log}
 
     def reset(self, i: torch.Tensor) -> None:
-        """Begin a new episode in the environments ``i``."""
+        """Reset the environments ``i``."""
         n, init, device = len(i), self.cfg.init, self.pos_w.device
 
         def symmetric(width: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
 import torch
-from eager_env import EagerEnv
+from eager_env import INTEGRATED, EagerEnv
 from report import Target, in_turn, medians, record
 
 import foundation
@@ -36,7 +36,6 @@ from foundation.sim.usd import load_quad
 
 REPEATS = 9
 ACTION = 0.28  # holds the nominal vehicle's weight; without a controller an episode lasts about a second
-STATE = ("pos_w", "quat_wb", "vel_w", "ang_vel_b", "rotor")
 QUIET = [f"env.noise.{name}=0" for name in ("position", "attitude", "velocity", "angular_velocity")]
 
 
@@ -50,7 +49,7 @@ def our_error(count: int = 256, device: str = "cpu") -> float:
     params = sample_cf2x(load_quad(), Cf2xFamilyCfg(), count, rng)
     sim = Simulator(params, count, device)
     sim.rotor[:] = 0.64
-    state = QuadState(**{name: getattr(sim, name).double().cpu().numpy() for name in STATE})
+    state = QuadState(**{name: getattr(sim, name).double().cpu().numpy() for name in INTEGRATED})
     for command in rng.uniform(0.5, 0.8, (100, count, 4)):
         sim.step(torch.as_tensor(command))
         state = reference.step(state, command, params, np.zeros((count, 3)), substeps=64)

@@ -1,6 +1,6 @@
 """Foundation: privileged teachers, deployable students.
 
-Importing this package imports neither torch nor Warp; what needs them is loaded on first use.
+Importing this package imports neither torch nor Warp; submodules that need them are imported on first use.
 """
 
 from __future__ import annotations

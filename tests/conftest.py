@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from foundation.sim.params import QuadParams
-from foundation.sim.randomization import Cf2xFamilyCfg, sample_cf2x
-from foundation.sim.reference import QuadState
 from foundation.sim.usd import load_quad
 from tests.browser import browser, open_page  # noqa: F401 (fixtures)
 
@@ -34,18 +32,3 @@ def nominal() -> QuadParams:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def random_vehicles(count: int, rng: np.random.Generator) -> QuadParams:
-    return sample_cf2x(load_quad(), Cf2xFamilyCfg(), count, rng)
-
-
-def random_state(count: int, rng: np.random.Generator) -> QuadState:
-    quat = rng.normal(size=(count, 4))
-    return QuadState(
-        pos_w=rng.uniform(-1, 1, (count, 3)),
-        quat_wb=quat / np.linalg.norm(quat, axis=-1, keepdims=True),
-        vel_w=rng.uniform(-1, 1, (count, 3)),
-        ang_vel_b=rng.uniform(-3, 3, (count, 3)),
-        rotor=rng.uniform(0, 1, (count, 4)),
-    )

@@ -1,1 +1,1 @@
-"""Quadrotor physics: readable reference, Warp kernels, vehicles from USD. Knows nothing of learning."""
+"""Quadrotor physics: NumPy reference, Warp kernels, vehicles from USD. Independent of learning."""

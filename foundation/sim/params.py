@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
+
+from foundation.sim.layout import first_indices
 
 GRAVITY = 9.81
 """Gravitational acceleration [m/s^2], the value crazyflow identifies its models with."""
 
-_SHAPES = {
-    "mass": (),
-    "inertia": (3, 3),
-    "rotor_pos_b": (4, 3),
-    "rotor_spin": (4,),
-    "thrust_curve": (3,),
-    "torque_constant": (),
-    "tau_up": (),
-    "tau_down": (),
-    "drag": (3,),
-    "force_std": (),
-}
+Columns = Callable[["QuadParams"], np.ndarray]
+
+
+def parameter(*shape: int, sign: str | None = None, **columns: Columns | tuple[int, Columns]) -> dict[str, Any]:
+    """Declare a parameter of a vehicle, for validation, the vehicle table and the kernels.
+
+    Args:
+        shape: Shape of one vehicle's value.
+        sign: Required of every number: ``positive``, ``zero or positive``, or None.
+        columns: Columns of the vehicle table that derive from it, by name: a function of the :class:`QuadParams`,
+            preceded by the number of columns if that is not 1. Kernels read ``drag=(3, ...)`` as columns
+            ``Column.DRAG`` to ``Column.DRAG + 2``.
+    """
+    return {
+        "shape": shape,
+        "sign": sign,
+        "columns": {name: given if isinstance(given, tuple) else (1, given) for name, given in columns.items()},
+    }
+
+
+def _upper_triangle(matrix: np.ndarray) -> np.ndarray:
+    """Return xx, yy, zz, xy, xz, yz of symmetric matrices, shape (V, 6)."""
+    return matrix[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
 
 
 @dataclass(frozen=True)
 class QuadParams:
     """A batch of V quadrotors; every field is float64 and has a leading dimension V.
+
+    A field declares everything about its parameter. To add one, add a field here, read its columns in
+    :func:`foundation.sim.kernels.dynamics.derivative` and in :func:`foundation.sim.reference.derivative`, and give
+    the nominal vehicle's value in :class:`MotorParams` or :func:`foundation.sim.usd.load_quad`.
 
     The body frame is FLU (x forward, y left, z up) with its origin at the centre of mass. Rotors
     are ordered front-right, back-right, back-left, front-left and push along body +z.
@@ -34,36 +53,57 @@ class QuadParams:
         ValueError: If a field has the wrong shape, is not finite, or is not physical.
     """
 
-    mass: np.ndarray
+    mass: np.ndarray = field(metadata=parameter(sign="positive", mass_inv=lambda v: 1.0 / v.mass))
     """Total mass [kg], shape (V,)."""
-    inertia: np.ndarray
+    inertia: np.ndarray = field(
+        metadata=parameter(
+            3,
+            3,
+            inertia=(6, lambda v: _upper_triangle(v.inertia)),
+            inertia_inv=(6, lambda v: _upper_triangle(np.linalg.inv(v.inertia))),
+        )
+    )
     """Inertia about the centre of mass, body frame [kg m^2], shape (V, 3, 3)."""
-    rotor_pos_b: np.ndarray
+    rotor_pos_b: np.ndarray = field(
+        metadata=parameter(
+            4,
+            3,
+            # Torque about x and y per thrust of each rotor [m].
+            torque_x=(4, lambda v: v.rotor_pos_b[..., 1]),
+            torque_y=(4, lambda v: -v.rotor_pos_b[..., 0]),
+        )
+    )
     """Rotor hubs relative to the centre of mass, body frame [m], shape (V, 4, 3)."""
-    rotor_spin: np.ndarray
+    rotor_spin: np.ndarray = field(metadata=parameter(4))
     """+1 for a rotor turning counter-clockwise seen from above, -1 for clockwise, shape (V, 4)."""
-    thrust_curve: np.ndarray
+    thrust_curve: np.ndarray = field(metadata=parameter(3, thrust_curve=(3, lambda v: v.thrust_curve)))
     """c0, c1, c2 of the thrust c0 + c1 u + c2 u^2 of one rotor [N] at speed u in [0, 1], shape (V, 3)."""
-    torque_constant: np.ndarray
+    torque_constant: np.ndarray = field(
+        metadata=parameter(
+            sign="positive",
+            # Torque about z per thrust of each rotor [m].
+            torque_z=(4, lambda v: -v.torque_constant[:, None] * v.rotor_spin),
+        )
+    )
     """Reaction torque per thrust [m], shape (V,)."""
-    tau_up: np.ndarray
+    tau_up: np.ndarray = field(metadata=parameter(sign="positive", rate_up=lambda v: 1.0 / v.tau_up))
     """Time constant of a rotor speeding up [s], shape (V,)."""
-    tau_down: np.ndarray
+    tau_down: np.ndarray = field(metadata=parameter(sign="positive", rate_down=lambda v: 1.0 / v.tau_down))
     """Time constant of a rotor slowing down [s], shape (V,)."""
-    drag: np.ndarray
+    drag: np.ndarray = field(metadata=parameter(3, sign="zero or positive", drag=(3, lambda v: v.drag)))
     """Linear drag along the body axes [N s/m], shape (V, 3)."""
-    force_std: np.ndarray
+    force_std: np.ndarray = field(metadata=parameter(sign="zero or positive", force_std=lambda v: v.force_std))
     """Standard deviation per axis of an episode's constant disturbance force [N], shape (V,)."""
 
     def __post_init__(self) -> None:
         """Convert to float64 and check shapes and physics."""
-        for field in fields(self):
-            value = np.asarray(getattr(self, field.name), dtype=np.float64)
-            object.__setattr__(self, field.name, value)
-            expected = (len(self), *_SHAPES[field.name])
+        for item in fields(self):
+            value = np.asarray(getattr(self, item.name), dtype=np.float64)
+            object.__setattr__(self, item.name, value)
+            expected = (len(self), *item.metadata["shape"])
             if value.shape != expected:
-                raise ValueError(f"QuadParams.{field.name} must have shape {expected}, got {value.shape}")
-            _require(field.name, np.isfinite(value), value, "finite")
+                raise ValueError(f"QuadParams.{item.name} must have shape {expected}, got {value.shape}")
+            _require(item.name, np.isfinite(value), value, "finite")
         self._check_physics()
 
     def __len__(self) -> int:
@@ -92,11 +132,15 @@ class QuadParams:
         # The form without cancellation also covers c2 = 0, a linear thrust curve.
         return -2.0 * c / (c1 + np.sqrt(c1**2 - 4.0 * c2 * c))
 
+    def table(self) -> np.ndarray:
+        """Return the vehicle table that the kernels read, with the columns of :data:`COLUMNS`, shape (V, 35)."""
+        return np.column_stack([columns(self) for _, columns in _columns().values()])
+
     def _check_physics(self) -> None:
-        for name in ("mass", "torque_constant", "tau_up", "tau_down"):
-            _require(name, getattr(self, name) > 0.0, getattr(self, name), "positive")
-        for name in ("drag", "force_std"):
-            _require(name, getattr(self, name) >= 0.0, getattr(self, name), "zero or positive")
+        for item in fields(self):
+            value, sign = getattr(self, item.name), item.metadata["sign"]
+            if sign is not None:
+                _require(item.name, value > 0.0 if sign == "positive" else value >= 0.0, value, sign)
         _require("rotor_spin", np.isin(self.rotor_spin, (-1.0, 1.0)), self.rotor_spin, "+1 or -1")
         _require("inertia", self.inertia == np.swapaxes(self.inertia, -1, -2), self.inertia, "a symmetric matrix")
         moments = np.linalg.eigvalsh(self.inertia)
@@ -122,9 +166,19 @@ def _require(name: str, ok: np.ndarray, value: np.ndarray, demand: str) -> None:
         raise ValueError(f"QuadParams.{name} must be {demand}, got {worst}")
 
 
+def _columns() -> dict[str, tuple[int, Columns]]:
+    return {name: column for item in fields(QuadParams) for name, column in item.metadata["columns"].items()}
+
+
+COLUMNS = {name: width for name, (width, _) in _columns().items()}
+"""Widths of the columns of the vehicle table."""
+Column: Any = first_indices(COLUMNS)
+"""First column of each quantity in the vehicle table."""
+
+
 @dataclass
 class MotorParams:
-    """What a USD file cannot say of a rotor; defaults are a Crazyflie 2.1 with the thrust-upgrade motors.
+    """Motors and drag, which USD cannot describe; defaults are a Crazyflie 2.1 with the thrust-upgrade motors.
 
     The thrust and torque curves of crazyflow 0.4.0's ``cf2x_T350`` (identified in flight, MIT licence)
     are rescaled from RPM to the share of the speed, 25 992 RPM, that gives its maximum thrust of 0.18 N.

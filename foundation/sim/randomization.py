@@ -131,11 +131,11 @@ def sample_foundation(
     # The largest roll torque has both rotors of one side at full speed and the others at rest.
     roll_torque = np.maximum(rotor_pos_b[..., 1], 0.0).sum(-1) * max_thrust
     roll_inertia = roll_torque / rng.uniform(*cfg.torque_to_inertia, count)
-    return QuadParams(
+    return replace(
+        base,
         mass=mass,
         inertia=base.inertia * (roll_inertia / base.inertia[:, 0, 0])[:, None, None],
         rotor_pos_b=rotor_pos_b,
-        rotor_spin=base.rotor_spin,
         thrust_curve=np.stack([np.zeros(count), np.zeros(count), max_thrust], axis=-1),
         torque_constant=rng.uniform(*cfg.torque_constant, count),
         tau_up=rng.uniform(*cfg.tau_up, count),

@@ -1,6 +1,6 @@
 """Print a USD file, composed, as text.
 
-Run in a process of its own: a damaged binary file can make USD, which is C++, loop for ever or crash.
+Run in a process of its own: a damaged binary file can make USD loop forever or crash.
 """
 
 # usd-core ships no type information.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 MEMORY = 8 * 2**30
-"""Address space of the process [bytes]: a damaged length asks for more than there is."""
+"""Address space of the process [bytes]: a damaged file can ask for more than the machine has."""
 
 
 def main(path: str) -> None:

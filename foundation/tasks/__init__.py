@@ -1,4 +1,4 @@
-"""The tasks, by name. Importing this imports none of them."""
+"""Registry of tasks. Importing it imports none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packa
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """Where the parts of a task are, as ``module:attribute``."""
+    """Import paths of a task's parts, as ``module:attribute``."""
 
     env: str
     """Environment class, called with configuration, device and seed."""

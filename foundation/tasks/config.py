@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 PARAMS = "params"
 """Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
 LONGEST_OVERRIDE = 10_000
-"""Characters of an override; what Hydra's parser takes for a list grows with the square of its length."""
+"""Most characters of an override: Hydra's parser needs time quadratic in the length of a list."""
 LARGEST_FLOAT = 3.4e38
-"""Largest number, about that of float32, in which kernels and networks compute."""
+"""Largest number, about that of float32, the type of kernels and networks."""
 WHOLE_BITS = {"env": 32, "agent": 64}
-"""Size of the whole numbers of each group: those of the environment go into kernels."""
-
-
-# What OmegaConf raises where a value does not fit, whole numbers beyond floats and deep nesting included.
+"""Size of each group's integers: those of the environment go into kernels."""
+# Raised by OmegaConf for a value that does not fit, such as integers too large for a float, and deep nesting.
 _REFUSALS = (OmegaConfBaseException, ValueError, OverflowError, RecursionError)
 
 
@@ -41,7 +39,7 @@ class ConfigError(ValueError):
 
 
 def resolve(entry_point: str) -> Any:
-    """Import and return what ``module:attribute`` names."""
+    """Import ``module:attribute`` and return it."""
     module, _, attribute = entry_point.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -76,7 +74,8 @@ def preview_agent(
 ) -> SimpleNamespace:
     """Return the runner's configuration before its values are checked against each other.
 
-    What a checkpoint adds to it may be what they fit to. Arguments and errors are those of :func:`compose`.
+    A checkpoint that it names may still change settings, and only then do they have to be consistent.
+    Arguments and errors are those of :func:`compose`.
     """
     agent = _values(_tree(task, overrides, params_dir, ("env", "agent"), None, flags)["agent"], "agent")
     return json.loads(json.dumps(agent), object_hook=lambda node: SimpleNamespace(**node))
@@ -123,7 +122,7 @@ def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
 
 
 class _Loader(get_yaml_loader()):
-    """Reads plain values only, and no aliases: a short file could stand for more values than fit into memory."""
+    """Reads plain values, and no aliases: a short file of aliases can expand to more than fits into memory."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -132,7 +131,7 @@ class _Loader(get_yaml_loader()):
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return saved parameters. Text in them is text: nothing refers to other settings or is executed."""
+    """Return saved parameters. Text is taken literally: no interpolation, no tags that execute code."""
     if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
     try:
@@ -140,8 +139,8 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # a value that contradicts its tag can raise anything
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path} does not hold saved parameters: {reason or type(error).__name__}; write it anew, or do "
-            "without --params"
+            f"{path} does not hold saved parameters: {reason or type(error).__name__}; write it again, or "
+            "leave out --params"
         ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, expected settings by name")
@@ -159,7 +158,7 @@ def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
 
 
 def _literal(value: Any) -> Any:
-    """Return values whose text stands for itself: OmegaConf would take ``${...}`` for another setting's value."""
+    """Escape ``${`` in text, which OmegaConf would take for an interpolation."""
     if isinstance(value, dict):
         return {key: _literal(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -201,16 +200,16 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
     _set(tree, parsed.key_or_group, parsed.value(), f"override {override!r}")
 
 
-def _set(tree: dict[str, DictConfig], setting: str, value: Any, what: str) -> None:
+def _set(tree: dict[str, DictConfig], setting: str, value: Any, source: str) -> None:
     group, _, key = setting.partition(".")
     _require_known(tree[group], key, group)
     value = _literal(value)
     before = OmegaConf.select(tree[group], key)
     try:
-        # Where nothing is set there is nothing to merge with.
+        # A setting that is None has nothing to merge into.
         OmegaConf.update(tree[group], key, value, merge=before is not None)
     except _REFUSALS as error:
-        raise ConfigError(f"{what}: {_first_line(error)}") from error
+        raise ConfigError(f"{source}: {_first_line(error)}") from error
 
 
 def _is_tuple(node: Any) -> bool:
@@ -242,9 +241,9 @@ def _to_dataclass(node: DictConfig, group: str) -> Any:
 
 
 def _require_containers(node: DictConfig, name: str) -> None:
-    """Check that groups and lists are such, and of the right length.
+    """Check that groups are groups, lists are lists, and tuples have the right length.
 
-    OmegaConf lets text pass in their place that has a ``${`` in it, and lists of any length for tuples.
+    OmegaConf accepts text with ``${`` in it for a group or list, and lists of any length for tuples.
     """
     for key in node:
         value, place = node[key], node._get_node(key)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foundation.sim import reference
-from tests.conftest import random_state, random_vehicles
+from tests.support.vehicles import random_state, random_vehicles
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 crazyflow_dynamics = pytest.importorskip(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import warp as wp
 
-from foundation.sim.lanes import CPU_LANES, MODULE_OPTIONS, gaussian_pair, natural_log, root
+from foundation.sim.kernels.lanes import CPU_LANES, MODULE_OPTIONS, root
+from foundation.sim.kernels.random_numbers import gaussian_pair, natural_log
 
 wp.set_module_options(MODULE_OPTIONS)
 FLOATS = wp.types.vector(length=CPU_LANES, dtype=wp.float32)

@@ -10,7 +10,7 @@ import pytest
 from foundation.sim import reference
 from foundation.sim.params import GRAVITY, QuadParams
 from foundation.sim.reference import QuadState
-from tests.conftest import random_state, random_vehicles
+from tests.support.vehicles import random_state, random_vehicles
 
 
 def at_rest(count: int = 1, rotor: float = 0.0) -> QuadState:

@@ -11,7 +11,7 @@ import torch
 from foundation.sim import reference
 from foundation.sim.reference import QuadState
 from foundation.sim.simulator import Simulator
-from tests.conftest import random_state, random_vehicles
+from tests.support.vehicles import random_state, random_vehicles
 
 COUNT = 256
 STATE = [field.name for field in fields(QuadState)]

@@ -236,12 +236,12 @@ def test_returned_tensors_are_never_written_again():
 
 
 def test_one_step_is_one_kernel_launch(monkeypatch):
-    from foundation.sim.simulator import Recorded
+    from foundation.sim.launch import RecordedLaunch
 
     env = make()
     launches = []
-    original = Recorded.launch
-    monkeypatch.setattr(Recorded, "launch", lambda self: (launches.append(self), original(self)))
+    original = RecordedLaunch.launch
+    monkeypatch.setattr(RecordedLaunch, "launch", lambda self: (launches.append(self), original(self)))
     env.step(torch.zeros(8, 4))
     assert len(launches) == 1
 
@@ -298,7 +298,7 @@ def test_environments_that_do_not_fill_a_block_fly_as_the_first_of_a_full_one(nu
         assert torch.equal(got["teacher"], expected["teacher"][:num_envs])
         assert torch.equal(few_reward, reward[:num_envs])
         assert torch.equal(few_done, done[:num_envs])
-        assert len(extras["log"].get("Episode/return", [])) == few_done.sum()  # nobody sees the lanes left over
+        assert len(extras["log"].get("Episode/return", [])) == few_done.sum()  # surplus lanes appear nowhere
         ended += int(few_done.sum())
     assert ended > 0
 

@@ -10,7 +10,7 @@ from foundation.sim.params import GRAVITY
 from foundation.viewer.fleet import SPACING, Fleet, Snapshot, frame_steps, grid
 from foundation.viewer.history import History
 from foundation.viewer.meshes import ball_mesh, bar_mesh, disc_mesh, frame_mesh
-from tests.conftest import random_state, random_vehicles
+from tests.support.vehicles import random_state, random_vehicles
 
 
 @pytest.fixture

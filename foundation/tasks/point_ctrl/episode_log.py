@@ -1,4 +1,4 @@
-"""What the logger is told of the episodes that ended in a step."""
+"""Metrics, for the logger, of the episodes that ended in a step."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from foundation.tasks.point_ctrl import kernels
+from foundation.tasks.point_ctrl.layout import Finished
 
 
 def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
     """Return the metrics, by name, of K > 0 finished episodes.
 
     Args:
-        finished: A row per episode in the columns of the kernels' ``finished``, shape (K, 6).
+        finished: A row per episode with the columns of ``FINISHED``, shape (K, 6).
     """
-    total, survived, settled, rmse, settle_time, _ = torch.from_numpy(finished).unbind(dim=1)
-    log = {"Episode/return": total, "Episode/survival": survived, "Episode/settled": settled}
-    if np.count_nonzero(finished[:, kernels.FINISHED_SURVIVED]):
-        log["Episode/position_rmse_m"] = rmse[survived > 0.0]
-    if np.count_nonzero(finished[:, kernels.FINISHED_SETTLED]):
-        log["Episode/settle_time_s"] = settle_time[settled > 0.0]
+    columns = torch.from_numpy(finished).unbind(dim=1)
+    survived, settled = columns[Finished.SURVIVED], columns[Finished.SETTLED]
+    log = {"Episode/return": columns[Finished.RETURN], "Episode/survival": survived, "Episode/settled": settled}
+    if np.count_nonzero(finished[:, Finished.SURVIVED]):
+        log["Episode/position_rmse_m"] = columns[Finished.POSITION_RMSE][survived > 0.0]
+    if np.count_nonzero(finished[:, Finished.SETTLED]):
+        log["Episode/settle_time_s"] = columns[Finished.SETTLE_TIME][settled > 0.0]
     return log
 
 
 class DeferredEpisodeLog(Mapping):
-    """The same of one step on a GPU, worked out when it is first read, so that the step need not wait for it."""
+    """Metrics of a step on a GPU, computed when they are first read, so that the step does not synchronise."""
 
     def __init__(self, finished: torch.Tensor, done: torch.Tensor) -> None:
-        """Keep what the metrics are made of, of which nothing may change.
+        """Keep the tensors that the metrics are computed from; they must not change.
 
         Args:
             finished: Metrics of each environment's last finished episode, shape (N, 6).
@@ -38,8 +39,8 @@ class DeferredEpisodeLog(Mapping):
         self._parts = finished, done
         self._metrics: dict[str, torch.Tensor] | None = None
 
-    def renew(self) -> None:
-        """Forget what was read: a CUDA graph that was recorded with this has been launched again."""
+    def invalidate(self) -> None:
+        """Discard the computed metrics: a CUDA graph has been launched again and has changed the tensors."""
         self._metrics = None
 
     def _read(self) -> dict[str, torch.Tensor]:
@@ -54,7 +55,7 @@ class DeferredEpisodeLog(Mapping):
         return self._read()[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the metrics."""
+        """Iterate over the names of the metrics."""
         return iter(self._read())
 
     def __len__(self) -> int:

@@ -1,11 +1,10 @@
 """The position-control task as an rsl_rl VecEnv."""
 
-# VecEnv annotates its attributes more widely, and as plain ones.
+# VecEnv annotates its attributes more widely, and has no properties.
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,19 +12,18 @@ import warp as wp
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from foundation.sim.launch import RecordedLaunch, lane_array
+from foundation.sim.layout import STATE
 from foundation.sim.params import QuadParams
 from foundation.sim.randomization import sample_cf2x, sample_foundation, sample_none
-from foundation.sim.simulator import Recorded, Simulator, lane_array
+from foundation.sim.simulator import Simulator
 from foundation.sim.usd import load_quad
-from foundation.tasks.point_ctrl import kernels
+from foundation.tasks.kernel_cfg import kernel_values
 from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_metrics
+from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
+from foundation.tasks.point_ctrl.kernels.step import task_kernels
+from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT_DIM, TEACHER_DIM
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
-
-STUDENT_DIM = 22
-"""Position error (3) [m], rotation matrix row-major (9), linear velocity, world (3) [m/s], angular velocity,
-body (3) [rad/s], previous action (4)."""
-TEACHER_DIM = STUDENT_DIM + 4 + 3 + 8
-"""The same without noise, rotor speeds (4), disturbance force over weight, world (3), descriptors (8)."""
 
 
 class PointCtrlEnv(VecEnv):
@@ -40,10 +38,10 @@ class PointCtrlEnv(VecEnv):
     cfg: PointCtrlEnvCfg
     device: torch.device
     on_step: Callable[[torch.Tensor], None] | None = None
-    """Called after each step with its dones, (N,); it may read the environment and nothing else."""
+    """Called after each step with its dones, shape (N,); it may read the environment and must not change it."""
 
     def __init__(self, cfg: PointCtrlEnvCfg, device: str = "cpu", seed: int = 0) -> None:
-        """Sample the vehicles and begin an episode in every environment.
+        """Sample the vehicles and reset every environment.
 
         Args:
             cfg: The task's configuration.
@@ -68,26 +66,26 @@ class PointCtrlEnv(VecEnv):
 
     @property
     def capturable(self) -> bool:
-        """Whether a CUDA graph can be made of steps: on a GPU, where nobody watches each of them."""
+        """Whether steps can be captured in a CUDA graph: on a GPU, without an ``on_step`` callback."""
         return self.device.type == "cuda" and self.on_step is None
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
-        """Steps since each episode's beginning, int64, shape (N,)."""
+        """Steps since the reset of each episode, int64, shape (N,)."""
         return self._task["length"]
 
     @episode_length_buf.setter
     def episode_length_buf(self, value: torch.Tensor) -> None:
-        # rsl_rl assigns a new tensor; the kernels know only the old one.
+        # rsl_rl assigns a new tensor, but the kernels hold the address of the old one.
         self._task["length"].copy_(value)
 
     def reset(self) -> tuple[TensorDict, dict]:
-        """Begin a new episode in every environment and return its first observations."""
-        return self._observe(anew=True), {}
+        """Reset every environment and return the first observations."""
+        return self._observe(reset=True), {}
 
     def get_observations(self) -> TensorDict:
         """Return the current observations without drawing new noise."""
-        return self._observe(anew=False)
+        return self._observe(reset=False)
 
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
         """Advance by one control step; finished environments return the first observation of a new episode.
@@ -112,18 +110,15 @@ class PointCtrlEnv(VecEnv):
         ``return``, ``length`` [steps], ``survived``, ``position_rmse`` [m] over the last window of an
         episode that survived, ``settled``, and ``settle_time`` [s], meaningful where settled.
         """
-        total, survived, settled, rmse, settle_time, length = self._task["finished"].clone().unbind(dim=1)
-        return {
-            "return": total,
-            "length": length.long(),
-            "survived": survived > 0.0,
-            "position_rmse": rmse,
-            "settled": settled > 0.0,
-            "settle_time": settle_time,
+        last = dict(zip(FINISHED, self._task["finished"].clone().unbind(dim=1), strict=True))
+        return last | {
+            "length": last["length"].long(),
+            "survived": last["survived"] > 0.0,
+            "settled": last["settled"] > 0.0,
         }
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return copies of everything the next step reads, and what tells the table of vehicles."""
+        """Return copies of everything the next step reads, and the masses that identify the table of vehicles."""
         state = {name: tensor.clone() for name, tensor in self._state_tensors().items()}
         return state | {"table_mass": torch.as_tensor(self.sim.params.mass)}
 
@@ -143,14 +138,14 @@ class PointCtrlEnv(VecEnv):
             tensor.copy_(state[name])
 
     def close(self) -> None:
-        """Release nothing: memory goes with the object."""
+        """Do nothing: memory is freed with the object."""
 
-    def _observe(self, anew: bool) -> TensorDict:
-        self._observe_all.set("anew", anew)
+    def _observe(self, reset: bool) -> TensorDict:
+        self._observe_all.set("reset", reset)
         return self._launch(self._observe_all)
 
-    def _launch(self, kernel: Recorded) -> TensorDict:
-        """Run a kernel that writes observations, into new tensors."""
+    def _launch(self, kernel: RecordedLaunch) -> TensorDict:
+        """Run a kernel that writes observations, and return them in new tensors."""
         padded = self.sim.padded_envs
         student = torch.empty(padded, STUDENT_DIM, device=self.device)
         teacher = torch.empty(padded, TEACHER_DIM, device=self.device)
@@ -158,7 +153,7 @@ class PointCtrlEnv(VecEnv):
         kernel.set("teacher", teacher.data_ptr())
         kernel.launch()
         n = self.num_envs
-        # The public constructor checks what is known to be right here, which takes four times as long.
+        # The public constructor validates its arguments, which takes four times as long.
         return TensorDict._new_unsafe(
             {"student": student[:n], "teacher": teacher[:n]}, batch_size=self._batch_size, device=self.device
         )
@@ -166,14 +161,13 @@ class PointCtrlEnv(VecEnv):
     def _episode_log(self, done: torch.Tensor) -> Mapping[str, torch.Tensor]:
         if self.device.type != "cpu":
             return DeferredEpisodeLog(self._task["finished"].clone(), done)
-        # NumPy finds that nothing ended, as in most steps, ten times faster than torch.
+        # In most steps nothing ended; NumPy finds that out ten times faster than torch.
         if not np.count_nonzero(self._host_done):
             return {}
         return episode_metrics(self._host_finished[self._host_done.nonzero()[0]])
 
     def _state_tensors(self) -> dict[str, torch.Tensor]:
-        names = ("pos_w", "quat_wb", "vel_w", "ang_vel_b", "rotor", "force_w", "vehicle")
-        return {name: getattr(self.sim, name) for name in names} | self._task
+        return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | self._task
 
     def _allocate(self, seed: int) -> None:
         n, padded = self.num_envs, self.sim.padded_envs
@@ -185,10 +179,10 @@ class PointCtrlEnv(VecEnv):
         rng = torch.randint(-(2**31), 2**31, (2, padded), generator=generator, dtype=torch.int64).to(torch.int32)
         self._padded_actions = zeros(padded, 4)
         self._actions = self._padded_actions[:n]
-        self._lanes = {"rng": rng.to(self.device), "episode": zeros(kernels.EPISODE_ROWS, padded)}
+        self._lanes = {"rng": rng.to(self.device), "episode": zeros(sum(EPISODE.values()), padded)}
         self._rows = {
             "length": zeros(padded, dtype=torch.int64),
-            "finished": zeros(padded, kernels.FINISHED_COLUMNS),
+            "finished": zeros(padded, len(FINISHED)),
             "reward": zeros(padded),
             "done": zeros(padded, dtype=torch.int64),
             "time_out": zeros(padded, dtype=torch.bool),
@@ -200,33 +194,27 @@ class PointCtrlEnv(VecEnv):
             self._host_done, self._host_finished = self._task["done"].numpy(), self._task["finished"].numpy()
 
     def _record_kernels(self) -> None:
-        types = kernels.types(self.sim.lanes)
-        task = types.TaskArrays()
+        lanes, vehicles = self.sim.lanes, self.sim.params
+        task = task_types(lanes).TaskArrays()
         for name, tensor in self._rows.items():
             setattr(task, name, wp.from_torch(tensor))
         for name, tensor in self._lanes.items():
-            setattr(task, name, lane_array(tensor, self.sim.lanes))
+            setattr(task, name, lane_array(tensor, lanes))
         task.rng_scalars = wp.from_torch(self._lanes["rng"], wp.uint32)
         task.episode_scalars = wp.from_torch(self._lanes["episode"])
-        traits = kernels.VehicleTraits()
+        traits = VehicleTraits()
         device = wp.device_from_torch(self.device)
-        vehicles = self.sim.params
         traits.hover_speed = wp.array(vehicles.hover_speed, dtype=wp.float32, device=device)
         traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
-        cfg = _task_cfg(self.cfg, len(vehicles))
+        cfg = kernel_values(TaskCfg, self.cfg)
+        shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
         addresses = {"student": 0, "teacher": 0}
-        observing = {"arrays": self.sim.arrays, "traits": traits, "task": task, "cfg": cfg, "anew": False}
-        stepping = {
-            "arrays": self.sim.arrays,
-            "traits": traits,
-            "task": task,
-            "actions": wp.from_torch(self._padded_actions),
-            "cfg": cfg,
-            "integrator": self.sim.integrator,
-        }
-        blocks = self.sim.blocks
-        self._observe_all = Recorded(types.observe_all, blocks, observing | addresses, self.device)
-        self._env_step = Recorded(types.env_step, blocks, stepping | addresses, self.device)
+        observing = shared | {"cfg": cfg, "reset": False} | addresses
+        actions = wp.from_torch(self._padded_actions)
+        stepping = shared | {"actions": actions, "cfg": cfg, "integrator": self.sim.integrator} | addresses
+        observe_all, env_step = task_kernels(lanes)
+        self._observe_all = RecordedLaunch(observe_all, self.sim.blocks, observing, self.device)
+        self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)
 
 
 def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Generator) -> QuadParams:
@@ -240,7 +228,7 @@ def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Ge
 
 
 def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
-    """Return what the teacher is told of each vehicle, shape (V, 8).
+    """Return the descriptors of each vehicle in the teacher's observation, shape (V, 8).
 
     Hover action, then logarithms of ratios to the nominal vehicle: mass, thrust over mass, roll, pitch
     and yaw torque over inertia at full thrust, and the two motor time constants. Logarithms keep a family
@@ -258,31 +246,3 @@ def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
 
     ratios = np.log(traits(vehicles) / traits(nominal))
     return np.column_stack([2.0 * vehicles.hover_speed - 1.0, ratios])
-
-
-def _task_cfg(cfg: PointCtrlEnvCfg, num_vehicles: int) -> Any:
-    out = kernels.TaskCfg()
-    out.max_length = cfg.episode_steps
-    out.window_steps = min(max(1, round(cfg.metrics.window / cfg.sim.dt)), cfg.episode_steps)
-    out.settle_radius = cfg.metrics.settle_radius
-    out.num_vehicles = num_vehicles
-    out.init_origin_probability = cfg.init.origin_probability
-    out.init_position = cfg.init.position
-    out.init_tilt = cfg.init.tilt
-    out.init_velocity = cfg.init.velocity
-    out.init_angular_velocity = cfg.init.angular_velocity
-    out.init_rotor_low, out.init_rotor_high = cfg.init.rotor
-    out.max_position = cfg.termination.position
-    out.max_velocity = cfg.termination.velocity
-    out.max_angular_velocity = cfg.termination.angular_velocity
-    out.reward_scale = cfg.reward.scale
-    out.reward_alive = cfg.reward.alive
-    out.reward_position = cfg.reward.position
-    out.reward_attitude = cfg.reward.attitude
-    out.reward_action_rate = cfg.reward.action_rate
-    out.reward_termination = cfg.reward.termination
-    out.noise_position = cfg.noise.position
-    out.noise_attitude = cfg.noise.attitude
-    out.noise_velocity = cfg.noise.velocity
-    out.noise_angular_velocity = cfg.noise.angular_velocity
-    return out

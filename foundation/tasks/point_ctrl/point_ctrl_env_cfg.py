@@ -165,6 +165,11 @@ class PointCtrlEnvCfg:
     metrics: MetricsCfg = field(default_factory=MetricsCfg)
     """Episode metrics."""
 
+    @property
+    def window_steps(self) -> int:
+        """Control steps of ``metrics.window``, at least one and at most an episode's."""
+        return min(max(1, round(self.metrics.window / self.sim.dt)), self.episode_steps)
+
     def __post_init__(self) -> None:
         """Check signs and the consistency of the parts."""
         _require_positive("sim", self.sim, ("dt", "substeps"))

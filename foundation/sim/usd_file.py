@@ -1,0 +1,83 @@
+"""Open a USD file; a damaged one raises an error instead of hanging or crashing this process."""
+
+# usd-core ships no type information.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from foundation.sim import usd_text
+
+if TYPE_CHECKING:
+    from pxr import Sdf, Usd
+
+LONGEST_READ = 10
+"""Timeout of reading a binary file [s]: USD can hang on a damaged one."""
+_BINARY = (b"PXR-USDC", b"PK")
+
+_EXPECTED = (
+    "a readable USD file (.usd, .usda, .usdc, .usdz) with one rigid body that has mass and inertia, and "
+    "four propellers attached to it by revolute joints along its vertical axis, one in each quadrant"
+)
+
+
+class UsdVehicleError(ValueError):
+    """A USD file does not describe a quadrotor; the message names path, finding and expectation."""
+
+    def __init__(self, path: str, found: str) -> None:
+        """Compose the message from the file's path and what was found in it."""
+        super().__init__(f"usd_path={path}: found {found}; expected {_EXPECTED}")
+
+
+def open_stage(path: str) -> Usd.Stage:
+    """Return the stage of a USD file.
+
+    Raises:
+        UsdVehicleError: If the file is missing or USD cannot open it.
+    """
+    from pxr import Tf, Usd
+
+    if not os.path.isfile(path):
+        raise UsdVehicleError(path, "no such file")
+    try:
+        with open(path, "rb") as file:
+            if file.read(8).startswith(_BINARY):
+                return Usd.Stage.Open(_read_apart(path))
+        return Usd.Stage.Open(path)
+    except (Tf.ErrorException, UnicodeError, OSError) as error:  # UnicodeError for names that are not UTF-8
+        raise UsdVehicleError(path, "a file that USD cannot open") from error
+
+
+def _read_apart(path: str) -> Sdf.Layer:
+    """Return a binary file as a text layer.
+
+    A child process reads it: a damaged file can make USD hang or crash.
+    """
+    from pxr import Sdf
+
+    command = [sys.executable, "-m", usd_text.__name__, path]
+    # The package may be importable only because of this process's own sys.path.
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
+        "PYTHONSAFEPATH": "1",
+    }
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=LONGEST_READ, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise UsdVehicleError(path, f"a binary file that USD does not finish within {LONGEST_READ} s") from error
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").split("\n")
+        reason = next((line for line in reversed(words) if line.strip()), "no reason given")
+        raise UsdVehicleError(path, f"a binary file that USD cannot open ({shown(reason)})") from error
+    layer = Sdf.Layer.CreateAnonymous(".usda")
+    layer.ImportFromString(done.stdout.decode())
+    return layer
+
+
+def shown(value: object) -> str:
+    """Return a value as one line of at most 83 characters, for a message."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."

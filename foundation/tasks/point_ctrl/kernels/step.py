@@ -1,0 +1,82 @@
+"""The two kernels of the task: a whole environment step, and observations alone."""
+
+import functools
+from typing import Any
+
+import warp as wp
+
+from foundation.sim.kernels.blocks import load3, load_command, load_state, load_vehicle, store_state
+from foundation.sim.kernels.dynamics import Integrator, advance
+from foundation.sim.kernels.lanes import lane_module
+from foundation.sim.kernels.vectors import clamped4
+from foundation.sim.layout import Row
+from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
+from foundation.tasks.point_ctrl.kernels.episode import compute_reward_and_done, finish_episode
+from foundation.tasks.point_ctrl.kernels.observations import next_noise, observe
+from foundation.tasks.point_ctrl.kernels.reset import reset_env
+
+
+@functools.cache
+def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
+    """Return ``observe_all`` and ``env_step`` for blocks of ``lanes`` environments.
+
+    ``student`` and ``teacher`` are the addresses of the tensors that receive the observations, (number of lanes,
+    22) and (number of lanes, 37).
+    """
+    types = task_types(lanes)
+
+    @wp.kernel(module=lane_module(__name__, lanes))
+    def observe_all(
+        arrays: types.StateArrays,
+        traits: VehicleTraits,
+        task: types.TaskArrays,
+        cfg: TaskCfg,
+        reset: wp.bool,
+        student: wp.uint64,
+        teacher: wp.uint64,
+        first_block: int,
+    ):
+        """Write the observations of a block of environments; with ``reset``, reset them before."""
+        block = first_block + wp.tid()
+        if reset:
+            next_noise(block, task)
+            for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
+                reset_env(i, arrays, traits, task, cfg.init)
+        observe(block, arrays, traits, task, cfg.noise, student, teacher, types.State())
+
+    @wp.kernel(module=lane_module(__name__, lanes))
+    def env_step(
+        arrays: types.StateArrays,
+        traits: VehicleTraits,
+        task: types.TaskArrays,
+        actions: wp.array2d(dtype=wp.float32),
+        cfg: TaskCfg,
+        integrator: Integrator,
+        student: wp.uint64,
+        teacher: wp.uint64,
+        first_block: int,
+    ):
+        """Advance a block of environments by one control step and reset the finished ones."""
+        block = first_block + wp.tid()
+        next_noise(block, task)
+        before = load_state(arrays, block, types.State())
+        vehicle = load_vehicle(arrays, block, types.vehicle(), types.lane())
+        force_w = load3(arrays.blocks, Row.FORCE_W, block, types.Vec3())
+        action = clamped4(load_command(actions, block, before.rotor), -1.0, 1.0)
+        s = advance(before, rotor_command(action), vehicle, force_w, integrator)
+        store_state(arrays, block, s)
+        compute_reward_and_done(block, s, action, task, cfg)
+        for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
+            if task.done[i] != wp.int64(0):
+                finish_episode(i, task, cfg)
+                reset_env(i, arrays, traits, task, cfg.init)
+        observe(block, arrays, traits, task, cfg.noise, student, teacher, s)
+
+    return observe_all, env_step
+
+
+@wp.func
+def rotor_command(action: Any):
+    """Return rotor speeds in [0, 1] for actions in [-1, 1]."""
+    half = type(action.x)(0.5)
+    return type(action)(action.x * 0.5 + half, action.y * 0.5 + half, action.z * 0.5 + half, action.w * 0.5 + half)
