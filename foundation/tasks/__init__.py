@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import Any
 
 from foundation.tasks.config import ConfigError, resolve
 from foundation.tasks.packaged import is_packaged, packaged_teacher
+from foundation.tasks.task_spec import TaskSpec
 
 __all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packaged_teacher"]
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """Import paths of a task's parts, as ``module:attribute``."""
-
-    env: str
-    """Environment class, called with configuration, device and seed."""
-    env_cfg: str
-    """Factory of the environment's configuration."""
-    agent_cfg: str
-    """Factory of the runner's configuration."""
-    runner: str
-    """Runner class."""
 
 
 _POINT_CTRL = "foundation.tasks.point_ctrl"

@@ -20,7 +20,7 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
-    from foundation.tasks import TaskSpec
+    from foundation.tasks.task_spec import TaskSpec
 
 PARAMS = "params"
 """Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
