@@ -9,7 +9,7 @@ DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60 \
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 
 .PRECIOUS: .venv-rsl-rl/%/.installed
-.PHONY: demo test golden test-slow test-faults test-rsl-rl check format bench teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl check docs format bench teacher install
 
 install: $(INSTALLED)
 
@@ -60,6 +60,10 @@ check: $(INSTALLED)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The site of all pages and the API reference, in site/; a broken link is an error.
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict --quiet
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -68,7 +72,7 @@ format: $(INSTALLED)
 bench: .venv-bench/.installed
 	set -e; for name in simulator time_to_student rollout update buffer run_costs; do \
 		.venv-bench/bin/python benchmarks/$$name.py; done
-	.venv-bench/bin/python benchmarks/report.py --readme
+	.venv-bench/bin/python benchmarks/report.py --page
 
 # An environment of its own: torchrl wants an older tensordict than everything else.
 .venv-bench/.installed: pyproject.toml constraints.txt

@@ -1,8 +1,7 @@
 """What the benchmarks share: timing two sides in turn, and keeping what was measured.
 
 Every run of a benchmark appends one line to ``benchmarks/results/<machine>.jsonl``. ``make bench`` ends with the
-table of the newest measurement of every target; with ``--readme`` the same figures
-are written into the performance section of the READMEs.
+table of the newest measurement of every target; with ``--page`` it is written into ``docs/BENCHMARKS.md``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-READMES = ("README.md", "README.zh-CN.md")
+PAGE = ROOT / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 PACKAGES = ("torch", "warp-lang", "rsl-rl-lib", "tensordict", "torchrl", "crazyflow", "jax", "numpy")
 
@@ -101,16 +100,14 @@ def newest_targets() -> list[dict]:
     return sorted(newest.values(), key=lambda target: (target["name"].split()[0], target["benchmark"]))
 
 
-def write_readmes() -> None:
+def write_page() -> None:
     lines = ["| target | limit | ratio | measured | |", "| --- | --- | --- | --- | --- |"]
     for row in newest_targets():
         verdict = "pass" if row["passed"] else "**miss**"
         lines.append(f"| {row['name']} | {row['limit']} | {row['value']:.3g} | {row['measured']} | {verdict} |")
-    for name in READMES:
-        text = (ROOT / name).read_text()
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        (ROOT / name).write_text(before + "\n".join([BEGIN, *lines, END]) + after)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + after)
 
 
 def _row(target: dict) -> str:
@@ -137,10 +134,10 @@ def _git(*words: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readme", action="store_true", help="write the table into the READMEs")
+    parser.add_argument("--page", action="store_true", help="write the table into docs/BENCHMARKS.md")
     args = parser.parse_args()
-    if args.readme:
-        write_readmes()
+    if args.page:
+        write_page()
     rows = newest_targets()
     print(f"{'target':58} {'limit':>8} {'ratio':>9}        measured")
     for row in rows:

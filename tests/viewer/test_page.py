@@ -17,8 +17,14 @@ pytest.importorskip("viser", reason="viser is not installed")
 
 SMALL = {"width": 800, "height": 560}
 SLIDER = "[role=slider]"
-LASTING = 6
+LASTING = 4
 """Equal pictures in a row, so many that a slow browser would have drawn another one."""
+# The scene lags behind the bar by frames and not by seconds: on a busy machine both take longer.
+SOME_FRAMES = """() => new Promise(resolve => {
+    let frames = 0;
+    const count = () => ++frames > 8 ? resolve() : requestAnimationFrame(count);
+    requestAnimationFrame(count);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ class Player:
         self, holds: Callable[[np.ndarray], bool] = lambda picture: True, lasting: int = LASTING
     ) -> np.ndarray:
         """Return the picture once a condition holds and it has stopped changing; it lags behind the bar."""
-        deadline, pictures = time.monotonic() + 30.0, [self._take()]
+        deadline, pictures = time.monotonic() + 60.0, [self._take()]
         while not (len(pictures) >= lasting and holds(pictures[-1])):
             assert time.monotonic() < deadline, "the expected picture did not come"
             after = self._take()
@@ -69,6 +75,7 @@ class Player:
         return pictures[-1]
 
     def _take(self) -> np.ndarray:
+        self.page.evaluate(SOME_FRAMES)
         clip = {"x": 0, "y": 160, "width": SMALL["width"], "height": SMALL["height"] - 210}
         return np.asarray(Image.open(io.BytesIO(self.page.screenshot(clip=clip))).convert("RGB")).astype(int)
 

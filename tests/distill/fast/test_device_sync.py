@@ -228,5 +228,5 @@ def test_metrics_of_a_repeated_step_are_worked_out_anew():
     assert log["Episode/return"].tolist() == [5.0]
     finished[1, 0] = 7.0
     assert log["Episode/return"].tolist() == [5.0]
-    log.renew()
+    log.invalidate()
     assert log["Episode/return"].tolist() == [7.0]
