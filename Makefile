@@ -26,8 +26,9 @@ demo: $(INSTALLED)
 	$(BIN)/foundation evaluate --teacher $(TEACHER) --student logs/rsl_rl/demo --json logs/rsl_rl/demo/result.json
 	@echo "Results: logs/rsl_rl/demo"
 
+# A process per core; the tests of a file share fixtures, so they stay together.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not faults"
+	$(BIN)/python -m pytest -m "not slow and not faults" -n logical --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
@@ -44,7 +45,7 @@ test-faults: $(INSTALLED)
 test-rsl-rl: $(RSL_RL_VERSIONS:%=test-rsl-rl-%)
 
 test-rsl-rl-%: .venv-rsl-rl/%/.installed
-	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow and not faults" tests/distill
+	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow and not faults" -n logical --dist loadfile tests/distill
 
 # Only rsl_rl differs: everything else comes from the main environment.
 .venv-rsl-rl/%/.installed: $(INSTALLED)
@@ -62,7 +63,7 @@ check: $(INSTALLED)
 
 # The site of all pages and the API reference, in site/; a broken link is an error.
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
@@ -82,6 +83,6 @@ bench: .venv-bench/.installed
 	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt --editable ".[bench]"
 	touch $@
 
-# Train the packaged teacher anew; about ten minutes on two cores.
+# Retrain the packaged teacher; about ten minutes on two cores.
 teacher: $(INSTALLED)
 	$(BIN)/python benchmarks/train_teacher.py --seed 1 --output $(dir $(TEACHER))
