@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Small tensors gain nothing from threads, and two test processes would fight for two cores.
+# Small tensors gain nothing from threads, and those of one process per core would compete for the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
@@ -15,6 +17,13 @@ import torch
 from foundation.sim.params import QuadParams
 from foundation.sim.usd import load_quad
 from tests.browser import browser, open_page  # noqa: F401 (fixtures)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give marked tests ten times the time limit."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("faults"):
+            item.add_marker(pytest.mark.timeout(10 * float(item.config.getini("timeout"))))
 
 
 @pytest.fixture(params=["cpu", "cuda"])

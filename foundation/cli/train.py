@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Parse before the heavy imports, so that --help is fast.
     args, overrides = parse(build_parser(), argv)
-    from foundation.distill.console import RESULT, logger, quiet
+    from foundation.distill.log import RESULT, logger, quiet
 
     with quiet() if args.quiet else contextlib.nullcontext():
         with errors_as_one_line():
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     from foundation.distill.algorithm.nan_report import NonFiniteError
-    from foundation.distill.console import logger
+    from foundation.distill.log import logger
 
     # A continued environment keeps its episodes; new ones start spread over an episode's length.
     fresh = runner.last_completed_iteration < 0

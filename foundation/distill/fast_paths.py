@@ -19,7 +19,8 @@ def fastest(plain: type[T], use_fast_paths: bool = True) -> type[T]:
     if not use_fast_paths:
         return plain
     try:
-        substitutes = importlib.import_module(FAST).SUBSTITUTES
+        # A folder that is left with its bytecode alone is a package without contents.
+        substitutes = getattr(importlib.import_module(FAST), "SUBSTITUTES", {})
     except ModuleNotFoundError as error:
         if error.name != FAST:
             raise

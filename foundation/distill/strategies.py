@@ -1,8 +1,8 @@
-"""Strategies: samplers, evictions, schedules, mixings, losses and learning-rate schedules, by name or import path.
+"""Strategies that an option chooses by name or import path: samplers, evictions, mixings, losses and others.
 
-An option such as ``sampling`` takes a name of ours or ``module:Class`` for a class of yours. A strategy class
-declares which other options belong to it, so that an option that could not take effect is refused. Adding a
-strategy takes the class and one line in its registry.
+An option such as ``sampling`` takes the name of a built-in strategy, or ``module:Class`` for a class of yours. A
+class declares the other options that belong to it, so that an option that could not take effect is refused. A new
+built-in strategy is a class and one line in its registry.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Registry:
         Args:
             option: The option's name, such as ``sampling``.
             base: Class that every strategy of this kind extends.
-            members: Our strategies by name.
+            members: Built-in strategies by name.
         """
         self.option, self.base, self.members = option, base, dict(members)
 
@@ -51,7 +51,7 @@ class Registry:
         Raises:
             ValueError: If there is none, or it is not of this kind; the message lists the names.
         """
-        if choice in self.members:
+        if isinstance(choice, str) and choice in self.members:
             return self.members[choice]
         names = ", ".join(self.members)
         if not isinstance(choice, str) or ":" not in choice:
@@ -74,13 +74,16 @@ class Registry:
         )
 
     def check(self, options: Any) -> None:
-        """Check that the chosen strategy exists, has the options that it needs, and that no others are set.
+        """Check that the chosen strategy exists and has its options, and that no option of another one is set.
 
         Raises:
             ValueError: If not.
         """
         choice = getattr(options, self.option)
         chosen = self.find(choice)
+        for name in (*chosen.needs, *chosen.takes):
+            if not hasattr(options, name):
+                raise ValueError(f"{self.option}={choice} declares the option {name}, which does not exist")
         for name in chosen.needs:
             if getattr(options, name) is None:
                 raise ValueError(f"{self.option}={choice} needs {name}")
@@ -88,14 +91,14 @@ class Registry:
             for name in (*strategy.needs, *strategy.takes):
                 if getattr(options, name) is not None and name not in (*chosen.needs, *chosen.takes):
                     raise ValueError(
-                        f"{name}={getattr(options, name)} has no effect with {self.option}={choice}; set "
-                        f"{self.option}={other}"
+                        f"{name}={getattr(options, name)} has no effect with {self.option}={choice}; "
+                        f"set {self.option}={other}"
                     )
         chosen.check(options)
 
 
 def import_object(option: str, path: str) -> Any:
-    """Return what ``module:name`` stands for.
+    """Import and return the object named ``module:name``; the module has to be importable.
 
     Raises:
         ValueError: If it cannot be imported.
@@ -103,5 +106,5 @@ def import_object(option: str, path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{option}={path} cannot be imported: {error}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foundation.distill.console import RESULT, logger
+from foundation.distill.log import RESULT, logger
 from foundation.distill.runners.progress import Display
 from foundation.distill.runners.report import IterationReport
 from foundation.viewer import palette

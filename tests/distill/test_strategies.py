@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from foundation.distill import DaggerOptions
+from foundation.distill import DaggerOptions, RslRlDistillationAlgorithmCfg, RslRlDistillationRunnerCfg
 from foundation.distill.algorithm.learning_rate import LearningRateSchedule
 from foundation.distill.algorithm.losses import Loss
 from foundation.distill.algorithm.mixing import Mixing, Schedule
@@ -64,6 +64,19 @@ class SquareRoot(LearningRateSchedule):
         return (1.0 - progress) ** 0.5
 
 
+class Tenth(LearningRateSchedule):
+    """A tenth of the initial rate, however long the run."""
+
+    takes = ()
+
+    def share(self, progress):
+        return 0.1
+
+
+class Impossible(Sampler):
+    needs = ("no_such_option",)
+
+
 class Filter:
     """Learns from environments with even numbers."""
 
@@ -120,6 +133,20 @@ def test_a_learning_rate_schedule_of_ones_own_sets_the_rate():
     assert [runner.alg.learning_rates.at(i) for i in (0, 1, 3)] == pytest.approx([2e-3, 2e-3 * 0.75**0.5, 1e-3])
 
 
+def test_a_learning_rate_schedule_of_ones_own_may_do_without_the_length_of_the_run():
+    runner = make(learning_rate_schedule=f"{HERE}:Tenth", learning_rate=2.0e-3)
+    assert runner.alg.learning_rates.at(1000) == pytest.approx(2e-4)
+    cfg = RslRlDistillationRunnerCfg(
+        algorithm=RslRlDistillationAlgorithmCfg(learning_rate_schedule=f"{HERE}:Tenth")
+    )
+    assert cfg.algorithm.learning_rate_iterations is None
+
+
+def test_a_learning_rate_that_is_text_is_refused():
+    with pytest.raises(ValueError, match="learning_rate must be a number, got '1e-3'"):
+        make(learning_rate="1e-3")
+
+
 def test_a_filter_class_of_ones_own_chooses_the_episodes():
     runner = make(episode_filter=f"{HERE}:Filter", store_teacher_obs=True)
     runner.learn(3)
@@ -131,6 +158,9 @@ def test_a_filter_class_of_ones_own_chooses_the_episodes():
     [
         ({"sampling": "newest"}, "sampling must be one of passes, uniform, recency, loss, got 'newest'; or name"),
         ({"sampling": f"{HERE}:Absent"}, f"sampling={HERE}:Absent cannot be imported"),
+        ({"sampling": ["passes"]}, r"sampling must be one of passes, .* got \['passes'\]"),
+        ({"sampling": ".relative:X"}, "sampling=.relative:X cannot be imported"),
+        ({"sampling": f"{HERE}:Impossible"}, "declares the option no_such_option, which does not exist"),
         ({"sampling": "no_such_module:X"}, "sampling=no_such_module:X cannot be imported"),
         ({"sampling": f"{HERE}:Never"}, r"must be a class that extends .*\.samplers\.Sampler"),
         ({"sampling": f"{HERE}:HERE"}, r"must be a class that extends .*\.samplers\.Sampler"),

@@ -31,7 +31,9 @@ class Child:
             *args: Arguments that can be pickled.
         """
         self._name = function.__name__
-        self._errors = Path(tempfile.mkstemp(prefix="child-", suffix=".txt")[1])
+        descriptor, name = tempfile.mkstemp(prefix="child-", suffix=".txt")
+        os.close(descriptor)
+        self._errors = Path(name)
         self._pipe, there = SPAWN.Pipe(duplex=False)
         self.process = SPAWN.Process(target=_run, args=(function, args, there, self._errors))
         self.process.start()

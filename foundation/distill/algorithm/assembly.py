@@ -73,7 +73,7 @@ def make_dataset(
     )
     groups = student.obs_groups
     return AggregatedDataset(
-        rollout, layout, buffer, episode_filter, plan, options.max_buffer_size, groups, masks_steps
+        rollout, layout, buffer, episode_filter, plan, options.max_buffer_size, groups, masks_steps, log
     )
 
 

@@ -20,9 +20,9 @@ from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, re
 from foundation.distill.algorithm.resumable import ResumableDistillation
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
 from foundation.distill.algorithm.teachers import load_teacher, load_teachers
-from foundation.distill.console import logger
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
+from foundation.distill.log import logger
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
@@ -62,6 +62,8 @@ class DaggerDistillation(ResumableDistillation):
         own = DaggerOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
         stock_options = {name: value for name, value in options.items() if name not in OPTION_NAMES}
         self._check_options(own, stock_options, storage)
+        rate = stock_options.setdefault("learning_rate", 1e-3)
+        self.learning_rates = LearningRate(rate, own.learning_rate_schedule, own.learning_rate_iterations)
         super().__init__(
             student,
             teacher,
@@ -75,8 +77,6 @@ class DaggerDistillation(ResumableDistillation):
         )
         self.options = own
         self.gradient_length = own.gradient_length
-        rate = self.learning_rate, own.learning_rate_schedule, own.learning_rate_iterations
-        self.learning_rates = LearningRate(*rate)
         self.rollout_size = storage.num_transitions_per_env * storage.num_envs
         if own.teacher_checkpoint is not None:
             self.teacher = self._raw_teacher = load_teachers(teacher, own.teacher_checkpoint)  # pyright: ignore

@@ -13,9 +13,9 @@ from torch import nn
 from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.objective import ImitationObjective
 from foundation.distill.algorithm.resumable import ResumableDistillation
-from foundation.distill.console import logger
 from foundation.distill.history.dataset import AggregatedDataset
 from foundation.distill.history.rows import LOSS_MASK, per_step
+from foundation.distill.log import logger
 from foundation.distill.observations import groups_of, select_groups
 from foundation.distill.tensors import gradient_norm
 

@@ -9,7 +9,10 @@ from foundation.distill.strategies import Registry, Strategy
 
 
 class LearningRateSchedule(Strategy):
-    """The share of the initial learning rate over the course of a run. Extend it to write one of your own."""
+    """The share of the initial learning rate over the course of a run. Extend it to write one of your own.
+
+    With ``takes = ()`` it needs no ``learning_rate_iterations``, and ``progress`` is always 0.
+    """
 
     takes = ("learning_rate_iterations",)
 
@@ -62,6 +65,8 @@ class LearningRate:
 
     def __post_init__(self) -> None:
         """Check that there is a learning rate, and an end for a schedule that has one."""
+        if isinstance(self.initial, bool) or not isinstance(self.initial, (int, float)):
+            raise ValueError(f"learning_rate must be a number, got {self.initial!r}; in YAML, write 1.0e-3")
         if not self.initial > 0.0:
             raise ValueError(f"learning_rate must be positive, got {self.initial}")
         if LEARNING_RATES.find(self.schedule).takes and self.iterations is None:
@@ -72,10 +77,11 @@ class LearningRate:
 
     def at(self, iteration: int) -> float:
         """Return the learning rate of an iteration."""
+        schedule: LearningRateSchedule = LEARNING_RATES.find(self.schedule)()
         if self.iterations is None:
-            return self.initial
+            return self.initial * schedule.share(0.0)
         self.check(iteration)
-        return self.initial * LEARNING_RATES.find(self.schedule)().share(iteration / self.iterations)
+        return self.initial * schedule.share(iteration / self.iterations)
 
     def check(self, last: int) -> None:
         """Check that the learning rate is above zero up to iteration ``last``.

@@ -16,7 +16,7 @@ from foundation.distill.algorithm.nan_report import (
     rollout_error,
     zero_non_finite,
 )
-from foundation.distill.console import logger
+from foundation.distill.log import logger
 from foundation.distill.tensors import all_finite, finite_rows
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class NanGuard:
 
     @property
     def history_is_finite(self) -> bool:
-        """Whether the history may be saved: False after an interruption between a rollout and the check of it."""
+        """Whether the history may be saved; always, where rollouts are checked before they are appended."""
         return True
 
     def rollout_error(self, phases: torch.Tensor) -> NonFiniteError:

@@ -14,9 +14,9 @@ from foundation.distill.algorithm.options import DaggerOptions
 from foundation.distill.algorithm.teachers import TeacherEnsemble, teachers_in
 from foundation.distill.checkpoint import CheckpointError, check_models
 from foundation.distill.checkpoint.run_state import AlgorithmState
-from foundation.distill.console import logger
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.dataset import AggregatedDataset
+from foundation.distill.log import logger
 from foundation.distill.tensors import moved
 
 _STATE_VERSION = 1

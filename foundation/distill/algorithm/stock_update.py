@@ -11,7 +11,7 @@ from foundation.distill.algorithm.imitation import apply_gradients
 from foundation.distill.algorithm.losses import LOSSES, Actions, Loss, weights_per_action
 from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.resumable import ResumableDistillation
-from foundation.distill.console import logger
+from foundation.distill.log import logger
 from foundation.distill.tensors import gradient_norm, moved
 
 STOCK_LOSSES = ("mse", "huber")

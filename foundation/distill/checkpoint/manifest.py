@@ -21,7 +21,7 @@ BEST_MODEL = "best_model.pt"
 RESUME_FOLDER = "resume"
 """Folder of a run with everything besides the models that continuing it needs."""
 _FORMER_FIELDS = ("iteration", "checksum")
-"""Fields of manifests up to release 0.1 that are no longer read."""
+"""Fields of earlier manifests of this format that are no longer read."""
 
 
 class _NewerFormat(Exception):
@@ -56,7 +56,8 @@ class Manifest:
             contents = json.loads(text)
             # A manifest that is not exactly as we write it was changed; the files' digests vouch for its values.
             intact = text == _text(contents)
-            version = int(contents.pop("format"))
+            version = contents.pop("format")
+            intact &= type(version) is int
             if intact and version > FORMAT_VERSION:
                 raise _NewerFormat(version)
             for name in _FORMER_FIELDS:
@@ -103,7 +104,9 @@ def digest_beside(checkpoint: Path) -> FileDigest | None:
         return None
     files = Manifest.read(path).files
     if checkpoint.name not in files:
-        raise CheckpointError(f"manifest {path} is damaged: it does not list {checkpoint.name}")
+        raise CheckpointError(
+            f"manifest {path} does not list {checkpoint.name}: it is damaged, or belongs to another file"
+        )
     return files[checkpoint.name]
 
 

@@ -27,6 +27,7 @@ class DeferredNanGuard(NanGuard):
         super().__init__(alg)
         self.defers = torch.device(alg.device).type != "cpu" and self._can_defer()
         """Whether non-finite values are reported at the end of the update."""
+        # On the device: whether everything has been finite in this update, and the gradient steps made until then.
         self._all_finite = torch.ones((), device=alg.device)
         self._steps_made = torch.zeros((), device=alg.device)
         self._drawn: list[torch.Tensor] = []

@@ -33,6 +33,9 @@ class DeviceWithoutReplacement(WithoutReplacement):
 
     def begin_append(self) -> None:
         """Prepare for the rows of another rollout."""
+        if self._new:
+            # A second append before anything was drawn: the counts were made for the first one.
+            self._known = {}
         self._last = []
 
     def added(self, slots: Index) -> None:

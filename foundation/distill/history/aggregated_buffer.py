@@ -55,7 +55,7 @@ class AggregatedBuffer(RowBuffer):
             initial_capacity: Rows that the new buffer has room for.
             options: The :class:`~foundation.distill.DaggerOptions`, which name the strategies.
             **strategies: Instead of ``options``, those that differ from the defaults: ``sampling``, ``eviction``,
-                ``recency_half_life``, ``priority_exponent`` and ``phase_floor``.
+                ``recency_half_life``, ``priority_exponent``, ``phase_floor`` and ``use_fast_paths``.
 
         Raises:
             TypeError: If a strategy's option is unknown.
@@ -64,11 +64,16 @@ class AggregatedBuffer(RowBuffer):
         """
         if max_size < 1:
             raise ValueError(f"max_buffer_size must be at least 1, got {max_size}")
+        if options is not None and strategies:
+            raise TypeError(f"AggregatedBuffer takes either options or {sorted(strategies)}, not both")
         if unknown := set(strategies) - set(_STRATEGY_OPTIONS):
             raise TypeError(
                 f"AggregatedBuffer got unknown options {sorted(unknown)}; known are {[*_STRATEGY_OPTIONS]}"
             )
-        options = options or SimpleNamespace(**_STRATEGY_OPTIONS | strategies)
+        if options is None:
+            options = SimpleNamespace(**_STRATEGY_OPTIONS | strategies)
+            SAMPLERS.check(options)
+            EVICTIONS.check(options)
         row_format, device = RowFormat(tensors_of(example)), torch.device(device)
         if folder is not None:
             storage: RowStorage = MappedStorage(row_format, max_size, Path(folder), device)

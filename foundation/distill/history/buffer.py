@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from foundation.distill.console import logger
 from foundation.distill.history.eviction import EVICTIONS, Eviction
 from foundation.distill.history.rows import LOSS_MASK, phases_of_rows
 from foundation.distill.history.samplers import SAMPLERS, Sampler
 from foundation.distill.history.storage import Index, RowStorage
+from foundation.distill.log import logger
 from foundation.distill.tensors import tensors_of
 
 INITIAL_CAPACITY = 100_000
@@ -165,14 +165,16 @@ class RowBuffer:
         size, capacity = state["size"], state["capacity"]
         self._check_fits(state)
         self.storage.check_fields(state["fields"])
-        # A full history that continues in a larger one grows again: the oldest row has to be in slot 0.
-        grows_again = size == state["max_size"] < self.max_size
-        first = self.eviction.first_slot(state["eviction"]) if grows_again else 0
-        if first is None:
-            raise ValueError(
-                f"a full history of {size} rows cannot go on in one of {self.max_size} with this eviction; "
-                "keep max_buffer_size"
-            )
+        first, eviction = 0, state["eviction"]
+        if size == state["max_size"] < self.max_size:
+            # A full history that continues in a larger one grows again: the oldest row has to be in slot 0.
+            unrolled = self.eviction.unroll(eviction)
+            if unrolled is None:
+                raise ValueError(
+                    f"a full history of {size} rows cannot go on in one of {self.max_size} with this eviction; "
+                    "keep max_buffer_size"
+                )
+            first, eviction = unrolled
         self._grow(capacity)
         if self.capacity < size:
             raise ValueError(f"there is no memory for the saved history of {size} rows")
@@ -181,8 +183,7 @@ class RowBuffer:
         for slots, records in parts or ():
             self.storage.write_records((slots - first) % max(size, 1), records)
         self.sampler.load_state_dict(state["sampler"], size, first)
-        if not grows_again:
-            self.eviction.load_state_dict(state["eviction"])
+        self.eviction.load_state_dict(eviction)
         self._size = size
         self._num_counted.zero_().add_(self._count_in(slice(0, size)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,6 @@ import torch
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
-from foundation.distill.console import logger
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.episode_filter import EpisodeFilter
 from foundation.distill.history.rows import LOSS_MASK, RowLayout, per_step
@@ -22,7 +21,7 @@ DEFAULT_MINI_BATCH_SIZE = 2048
 
 @dataclass(frozen=True)
 class MiniBatchPlan:
-    """Size and number of the mini-batches of an iteration; the fields are options of the algorithm."""
+    """Size and number of the mini-batches of an iteration; see the options of the same names."""
 
     num_learning_epochs: int
     num_mini_batches: int | None
@@ -106,6 +105,7 @@ class AggregatedDataset:
         max_transitions: int,
         normalised_groups: Sequence[str],
         masks_steps: bool,
+        log: Callable[[str], None],
     ) -> None:
         """Join the parts.
 
@@ -117,11 +117,12 @@ class AggregatedDataset:
             plan: Size and number of the mini-batches.
             max_transitions: ``max_buffer_size``.
             normalised_groups: Observation groups whose statistics the student's normaliser keeps.
-            masks_steps: Whether steps of a rollout may not count, because of a filter or of several teachers.
+            masks_steps: Whether a filter or several teachers may exclude steps of a rollout from the loss.
+            log: Prints one line.
         """
         self.rollout, self.layout, self.buffer, self.filter = rollout, layout, buffer, episode_filter
         self._plan, self._max_transitions = plan, max_transitions
-        self._normalised_groups, self._masks_steps = list(normalised_groups), masks_steps
+        self._normalised_groups, self._masks_steps, self._log = list(normalised_groups), masks_steps, log
 
     @property
     def capacity(self) -> int:
@@ -162,7 +163,7 @@ class AggregatedDataset:
         for part in rows.split(self.buffer.max_size):
             self.buffer.append(part)
         if self.capacity > capacity:
-            logger.info(f"[DAgger] Expanding buffer from {capacity} to {self.capacity} transitions")
+            self._log(f"Expanding buffer from {capacity} to {self.capacity} transitions")
         if num_left_out or self._masks_steps:
             return Appended(num_left_out, self._counted_observations(rows))
         obs = {group: fields[f"obs/{group}"] for group in self._normalised_groups}
@@ -205,7 +206,7 @@ class AggregatedDataset:
         Args:
             with_rows: Whether to include the history's rows.
         """
-        # In the middle of a rollout, its steps are lost: the next one does not follow the recorded parts.
+        # A rollout that was interrupted is discarded, so the next one does not follow the recorded steps.
         between_rollouts = self.rollout.storage.step == 0
         held_back = (
             None if self.filter is None else self.filter.state_dict() if between_rollouts else {"waiting": []}

@@ -59,10 +59,12 @@ class Eviction(Strategy):
         """Restore a state of :meth:`state_dict`."""
 
     @staticmethod
-    def first_slot(state: dict[str, Any]) -> int | None:
-        """Return the slot of the oldest row in a saved, full history that is to continue in a larger one.
+    def unroll(state: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """Prepare a saved, full history to continue in a larger one.
 
-        None if its slots are in no order of age, so that it cannot.
+        Returns:
+            The slot of the oldest row, which becomes slot 0, and the state once it is there. None if the slots are
+            in no order of age, so that the history cannot continue.
         """
         return None
 
@@ -93,9 +95,9 @@ class Fifo(Eviction):
         self.oldest = state["oldest"]
 
     @staticmethod
-    def first_slot(state: dict[str, Any]) -> int | None:
-        """Return the slot of the oldest row."""
-        return state["oldest"]
+    def unroll(state: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """Return the slot of the oldest row, and a ring that begins in slot 0."""
+        return state["oldest"], {"oldest": 0}
 
 
 class Reservoir(Eviction):

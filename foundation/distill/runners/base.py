@@ -17,10 +17,10 @@ from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.random_state import rng_state, set_rng_state
 from foundation.distill.checkpoint.run_state import RunState
-from foundation.distill.console import logger
 from foundation.distill.env_state import state_of
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.history_log import saved_rows
+from foundation.distill.log import logger
 from foundation.distill.runners.best_model import BestModel
 from foundation.distill.runners.checkpointing import Checkpoints, verified_manifest
 from foundation.distill.runners.logger import RunLogger

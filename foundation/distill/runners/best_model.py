@@ -11,7 +11,7 @@ from pathlib import Path
 from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import BEST_MODEL, manifest_path
-from foundation.distill.console import logger
+from foundation.distill.log import logger
 
 
 class BestModel:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from foundation.distill.checkpoint.files import CheckpointError, atomic_save
 from foundation.distill.checkpoint.manifest import RESUME_FOLDER, Manifest, is_numbered, manifest_path, prune
 from foundation.distill.checkpoint.run_state import RunState
-from foundation.distill.console import logger
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.history_log import HistoryLog
+from foundation.distill.log import logger
 
 DEFAULT_KEEP_LAST, DEFAULT_KEEP_EVERY = 3, 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foundation.distill.algorithm.learning_rate import LEARNING_RATES
 from foundation.distill.algorithm.options import DaggerOptions
 
 
@@ -213,5 +214,8 @@ class RslRlDistillationRunnerCfg(_RunnerCfg):
         """Let a learning-rate schedule end with the run, unless ``learning_rate_iterations`` is set."""
         super().__post_init__()
         algorithm = self.algorithm
-        if algorithm.learning_rate_schedule != "constant" and algorithm.learning_rate_iterations is None:
+        takes_iterations = (
+            "learning_rate_iterations" in LEARNING_RATES.find(algorithm.learning_rate_schedule).takes
+        )
+        if takes_iterations and algorithm.learning_rate_iterations is None:
             algorithm.learning_rate_iterations = self.max_iterations

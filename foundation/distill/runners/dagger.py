@@ -14,9 +14,9 @@ from rsl_rl.runners import DistillationRunner
 from foundation.distill.algorithm.distillation import DaggerDistillation
 from foundation.distill.checkpoint import CheckpointError
 from foundation.distill.checkpoint.run_state import DaggerRunState
-from foundation.distill.console import logger
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
+from foundation.distill.log import logger
 from foundation.distill.rollout.collector import Collector
 from foundation.distill.runners.base import BaseRunner, Parts
 from foundation.distill.runners.report import IterationReport
@@ -30,7 +30,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
     ``capturable``: its ``step`` only queues work on the GPU, and keeps its state in the same memory.
     """
 
-    # DistillationRunner is a base for isinstance checks of hosts; everything of it is overridden.
+    # DistillationRunner is a base for isinstance checks of hosts; its loop is replaced by _learn.
     alg: DaggerDistillation  # pyright: ignore
 
     MOSTLY_STUDENT = 0.01

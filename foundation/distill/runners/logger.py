@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rsl_rl.utils.logger import Logger
 
-from foundation.distill.console import logger
+from foundation.distill.log import logger
 from foundation.distill.runners.progress import Blocks, Display
 from foundation.distill.runners.report import IterationReport, render_status
 

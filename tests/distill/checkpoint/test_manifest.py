@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from foundation.distill import RslRlDistillationRunnerCfg
-from foundation.distill.checkpoint import atomic_save
+from foundation.distill.checkpoint import CheckpointError, atomic_save
 from foundation.distill.checkpoint.manifest import Manifest, newest_intact, numbered_checkpoints, prune
 
 
@@ -98,3 +98,11 @@ def test_the_first_save_of_a_run_that_was_not_finished_is_not_taken_for_one_of_r
         None,
         ["model_0.pt: model_0.manifest.json is missing: its saving was not finished"],
     )
+
+
+@pytest.mark.parametrize("version", ["1e999", "1.0", '"1"', "0", "true", "null"])
+def test_a_manifest_whose_format_is_no_number_of_ours_is_damaged(tmp_path, version):
+    path = tmp_path / "model_0.manifest.json"
+    path.write_text(f'{{\n "format": {version},\n "files": {{}},\n "state": null,\n "segments": []\n}}')
+    with pytest.raises(CheckpointError, match="is damaged"):
+        Manifest.read(path)

@@ -150,6 +150,15 @@ def test_mini_batches_of_an_empty_history_are_refused():
         next(filled(10).mini_batches(2, 1))
 
 
+def test_a_full_ring_restored_into_a_larger_buffer_that_was_used_before_evicts_the_oldest_first():
+    state = filled(10, 5, 8).state_dict()
+    larger = filled(20, 15, 10)
+    larger.load_state_dict(state)
+    for start in (13, 20):
+        larger.append(rows(start, 7 if start == 13 else 8))
+    assert ids(larger) == list(range(8, 28))
+
+
 def test_a_batch_larger_than_the_maximum_is_refused():
     with pytest.raises(ValueError, match=r"max_buffer_size must be at least one rollout \(11\), got 10"):
         filled(10, 11)

@@ -29,10 +29,10 @@ class _StandardOutput(logging.Handler):
 _handler = _StandardOutput()
 logger = logging.getLogger("foundation")
 """Messages of the project; :mod:`logging` can redirect or silence them."""
-if not logger.handlers:
-    logger.addHandler(_handler)
+logger.addHandler(_handler)
+logger.propagate = False
+if logger.level == logging.NOTSET:
     logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 @contextlib.contextmanager
