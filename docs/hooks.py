@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +42,11 @@ def _adapted(text: str, folder: Path) -> str:
 
     def adapt(match: re.Match) -> str:
         begin, target, anchor, end = match.groups()
-        if "://" in target:
+        if "://" in target or target.startswith("mailto:"):
             return match.group()
         path = (ROOT / folder / target).resolve().relative_to(ROOT).as_posix()
+        if not (ROOT / path).exists():
+            raise PluginError(f"a page of {folder} links to {path}, which does not exist")
         if path in PAGES:
             return f"{begin}{PAGES[path]}{anchor or ''}{end}"
         if path.startswith("docs/"):

@@ -81,8 +81,8 @@ class Uniform(Sampler):
 class WithoutReplacement(Sampler):
     """Draws in passes: a pass visits every row exactly once, in random order.
 
-    A pass may be interrupted and continued, also after new rows arrived: those join the pass under way. So over
-    time every row is visited equally often. The last mini-batch of a pass may be smaller, down to one row.
+    A pass may be interrupted and continued, also after new rows arrived: those join the pass under way. The last
+    mini-batch of a pass may be smaller, down to one row.
 
     The slots that are still pending in the pass are the first ``num_pending`` entries of a pool in random order,
     so a mini-batch is taken from its end, and new rows swap into random places. The cost of a draw therefore

@@ -49,8 +49,8 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         self.alg.nan_guard.checks_rollouts = self.cfg.get("check_for_nan", True)
         if options.on_nan == "skip" and not self.alg.nan_guard.checks_rollouts:
             raise ValueError("on_nan=skip has no effect with check_for_nan=False; set it to True")
-        collector = fastest(Collector, options.use_fast_paths)
-        collector.check_recordable(env, self.alg, self.cfg.get("cuda_graph", False))
+        self._collector_class = fastest(Collector, options.use_fast_paths)
+        self._collector_class.check_recordable(env, self.alg, self.cfg.get("cuda_graph", False))
         most = env.num_envs * self._longest_episode
         if options.episode_filter is not None and options.max_buffer_size < most:
             raise ValueError(
@@ -112,9 +112,8 @@ class DaggerRunner(BaseRunner, DistillationRunner):
 
     def make_collector(self) -> Collector:
         """Return the collector of this run's rollouts."""
-        collector = fastest(Collector, self.alg.options.use_fast_paths)
         check_for_nan, cuda_graph = self.cfg.get("check_for_nan", True), self.cfg.get("cuda_graph", False)
-        return collector(self.env, self.alg, self.logger, self.device, check_for_nan, cuda_graph)
+        return self._collector_class(self.env, self.alg, self.logger, self.device, check_for_nan, cuda_graph)
 
     @property
     def history(self) -> RowBuffer | None:
