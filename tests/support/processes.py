@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # A forked child has the locks of its parent's threads, but not the threads: torch would wait for them forever.
 SPAWN = multiprocessing.get_context("spawn")
@@ -34,6 +35,7 @@ class Child:
         descriptor, name = tempfile.mkstemp(prefix="child-", suffix=".txt")
         os.close(descriptor)
         self._errors = Path(name)
+        weakref.finalize(self, self._errors.unlink)
         self._pipe, there = SPAWN.Pipe(duplex=False)
         self.process = SPAWN.Process(target=_run, args=(function, args, there, self._errors))
         self.process.start()
@@ -47,12 +49,26 @@ class Child:
             AssertionError: If there is none within ``limit`` seconds; the message shows where the child hangs.
         """
         if not self._pipe.poll(limit):
-            assert self.process.pid is not None
-            os.kill(self.process.pid, signal.SIGUSR1)
-            self.process.join(1.0)
-            self.kill()
-            raise AssertionError(f"{self._name} sent nothing for {limit:g} s. It was here:\n{self.errors()}")
+            self._give_up(f"sent nothing for {limit:g} s")
         return self._pipe.recv()
+
+    def wait(self, limit: float = LIMIT) -> int | None:
+        """Wait until the process has ended, and return its exit code.
+
+        Raises:
+            AssertionError: If it has not after ``limit`` seconds; the message shows where the child hangs.
+        """
+        self.process.join(limit)
+        if self.process.is_alive():
+            self._give_up(f"had not ended after {limit:g} s")
+        return self.process.exitcode
+
+    def _give_up(self, what: str) -> NoReturn:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGUSR1)
+        self.process.join(1.0)
+        self.kill()
+        raise AssertionError(f"{self._name} {what}. It was here:\n{self.errors()}")
 
     def messages(self) -> Iterator[Any]:
         """Yield the messages that have been sent."""
@@ -87,10 +103,9 @@ def in_child(function: Callable[..., Any], *args: Any, limit: float = LIMIT) -> 
     try:
         kind, value = child.receive(limit)
     except EOFError:
-        child.process.join()
-        code = child.process.exitcode
+        code = child.wait()
         raise AssertionError(f"{function.__name__} ended with code {code}:\n{child.errors()}") from None
-    child.process.join()
+    child.wait()
     assert kind == "result", value
     return value
 
