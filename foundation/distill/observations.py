@@ -1,17 +1,59 @@
-"""The observation groups that a model reads, and images that stay bytes until a model reads them."""
+"""The observation groups that models read, and the types in which they are stored and read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from rsl_rl.models import MLPModel
+from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
+
+from foundation.distill.log import logger
+
+_IMAGE_DIMS = 3
+"""Dimensions of one image: channels, height, width."""
 
 
 def groups_of(model: MLPModel) -> list[str]:
     """Return the names of the observation groups that a model reads."""
     return [*model.obs_groups, *getattr(model, "obs_groups_2d", [])]
+
+
+def prepare_storage(storage: RolloutStorage, models: Iterable[Any]) -> None:
+    """Store the observation groups that a model reads and no others, as float32; images of bytes stay bytes.
+
+    Args:
+        storage: rsl_rl's storage of one rollout, as the environment's observations have shaped it.
+        models: All policies; one that does not say which groups it reads has access to all.
+
+    Raises:
+        ValueError: If a group's numbers cannot become float32.
+    """
+    models = list(models)
+    names = list(storage.observations.keys())
+    if all(hasattr(model, "obs_groups") for model in models):
+        read = {group for model in models for group in groups_of(model)}
+        names = [name for name in names if name in read]
+    stored = {name: _storable(str(name), storage.observations[name]) for name in names}
+    storage.observations = TensorDict(
+        stored, batch_size=storage.observations.batch_size, device=storage.observations.device
+    )
+
+
+def _storable(name: str, values: torch.Tensor) -> torch.Tensor:
+    """Return a group's storage (T, N, ...): its own if it is float32 or an image of bytes, else float32."""
+    is_image = values.ndim >= 2 + _IMAGE_DIMS
+    if values.dtype == torch.float32 or (values.dtype == torch.uint8 and is_image):
+        return values
+    if values.is_complex():
+        raise ValueError(
+            f"observation group {name!r} has dtype {values.dtype}, which cannot be converted to float32; give its "
+            "real and imaginary parts as two groups, or leave it out of obs_groups"
+        )
+    logger.warning(f"[DAgger] observation group {name!r} of dtype {values.dtype} is converted to float32")
+    return torch.zeros_like(values, dtype=torch.float32)
 
 
 def select_groups(batch: TensorDict, groups: list[str]) -> TensorDict:

@@ -18,11 +18,13 @@ from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.algorithm.resumable import ResumableDistillation
+from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
 from foundation.distill.algorithm.teachers import load_teacher, load_teachers
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
+from foundation.distill.metrics import AddedMetrics
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
@@ -61,7 +63,7 @@ class DaggerDistillation(ResumableDistillation):
         reject_unknown(options)
         own = DaggerOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
         stock_options = {name: value for name, value in options.items() if name not in OPTION_NAMES}
-        self._check_options(own, stock_options, storage)
+        own.check_run(storage.num_transitions_per_env, stock_options.get("multi_gpu_cfg") is not None)
         rate = stock_options.setdefault("learning_rate", 1e-3)
         self.learning_rates = LearningRate(rate, own.learning_rate_schedule, own.learning_rate_iterations)
         super().__init__(
@@ -81,6 +83,7 @@ class DaggerDistillation(ResumableDistillation):
         if own.teacher_checkpoint is not None:
             self.teacher = self._raw_teacher = load_teachers(teacher, own.teacher_checkpoint)  # pyright: ignore
             self.teacher_loaded = True
+        self.recorder = StepRecorder(storage, [student, *self.teachers])
         for model in (student, *self.teachers):
             prepare_for_images(model, storage.observations[0])
         self.schedule = own.schedule()
@@ -95,18 +98,8 @@ class DaggerDistillation(ResumableDistillation):
         self._set_up_training()
         # The logger reads them at the end of an iteration, after the update has written them.
         names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
+        self._added_metrics = AddedMetrics()
         self._metrics = {f"Distillation/{name}": torch.zeros(1) for name in names}
-
-    @staticmethod
-    def _check_options(own: DaggerOptions, stock_options: dict[str, Any], storage: RolloutStorage) -> None:
-        steps = own.num_learning_epochs * storage.num_transitions_per_env
-        if not own.use_dagger and own.gradient_length > steps:
-            raise ValueError(
-                f"gradient_length must be at most num_learning_epochs * num_steps_per_env ({steps}), or no "
-                f"gradient step is ever made; got {own.gradient_length}"
-            )
-        if stock_options.get("multi_gpu_cfg") is not None:
-            own.check_several_processes()
 
     def _set_up_training(self) -> None:
         """Set up the update on the dataset, or rsl_rl's own."""
@@ -147,35 +140,41 @@ class DaggerDistillation(ResumableDistillation):
 
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Compute both policies' actions and return those to apply, shape (N, A)."""
+        self._added_metrics.remove()
         if self.storage.step == 0:
             self.begin_rollout()
         self._assign_teachers(obs)
-        student_actions = self._ask_both_policies(obs)
-        teacher_actions = self.transition.privileged_actions
-        assert teacher_actions is not None
+        self._ask_both_policies(self.recorder.record_observations(obs))
+        transition = self.transition
+        assert transition.actions is not None
+        assert transition.privileged_actions is not None
+        student_actions = transition.actions = self.recorder.record_student_actions(transition.actions)
+        teacher_actions = self.recorder.record_teacher_actions(transition.privileged_actions)
+        transition.privileged_actions = teacher_actions
         actions, teacher_acts = self.mixer.choose(self.iteration, student_actions, teacher_actions)
         self.phases[self.storage.step] = torch.where(teacher_acts, TEACHER_PHASE, STUDENT_PHASE)
-        return actions
+        # The environment may write into the actions, as into everything that it has returned.
+        return actions.clone()
 
-    def _ask_both_policies(self, obs: TensorDict) -> torch.Tensor:
-        """Store both policies' actions and the labels of this step, and return the student's actions."""
+    def _ask_both_policies(self, obs: TensorDict) -> None:
+        """Compute both policies' actions, and store the other labels of this step."""
         # The student acts also where the teacher's action is applied: it is stored, and its std is logged.
         if self.stock_update is not None:
             self.stock_update.before_step()
-            return super().act(obs)
+            super().act(obs)
+            return
         assert self.dataset is not None
         assert self.imitation is not None
         objective = self.imitation.objective
         self.dataset.before_step()
         with objective.tapped():
-            student_actions = super().act(obs)
+            super().act(obs)
         ensemble = self.ensemble
         if ensemble is None:
             labels = objective.labels(self.storage.num_envs, lambda values: values[0])
         else:
             labels = objective.labels(self.storage.num_envs, ensemble.select) | ensemble.labels(LOSS_MASK)
         self.dataset.rollout.set_labels(labels)
-        return student_actions
 
     def process_env_step(
         self, obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict[str, Any]
@@ -187,6 +186,7 @@ class DaggerDistillation(ResumableDistillation):
                 f"{len(self.ensemble)} teachers are configured, but neither observations nor extras of the "
                 f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
             )
+        rewards, dones = rewards.reshape(-1), dones.reshape(-1)
         self.log_metrics(extras)
         self.mixer.episodes_ended(dones)
         if self.dataset is None:
@@ -194,9 +194,7 @@ class DaggerDistillation(ResumableDistillation):
             return
         self.dataset.after_step(rewards, dones, extras)
         # As in rsl_rl, but without its update of the normaliser (5.4): that learns from the dataset alone.
-        self.transition.rewards = rewards
-        self.transition.dones = dones
-        self.storage.add_transition(self.transition)
+        self.recorder.finish_step(rewards, dones)
         self.transition.clear()
         self.student.reset(dones)
         self.teacher.reset(dones)
@@ -213,11 +211,9 @@ class DaggerDistillation(ResumableDistillation):
             )
 
     def log_metrics(self, extras: dict[str, Any]) -> None:
-        """Add this iteration's metrics to those that the environment gives to the logger."""
+        """Add this iteration's metrics to those that the environment gives to the logger, until the next step."""
         metrics = {"Distillation/training_phase": float(self.phase), **self._metrics}
-        # rsl_rl logs one of the two, the first that is there.
-        key = "episode" if "episode" in extras else "log"
-        extras[key] = {**extras.get(key, {}), **metrics}
+        self._added_metrics.add(extras, metrics)
 
     def update(self) -> dict[str, float]:
         """Train the student; return the mean loss as ``behavior``, and that of each of several teachers."""

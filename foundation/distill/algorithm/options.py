@@ -151,12 +151,25 @@ class DaggerOptions:
             self.teacher_fraction or 0.0,
         )
 
-    def check_several_processes(self) -> None:
-        """Refuse options with which the processes of a distributed run would drift apart, or share files.
+    def check_run(self, steps_per_env: int, is_distributed: bool) -> None:
+        """Refuse options that cannot work in a run of this kind.
+
+        Args:
+            steps_per_env: Steps of a rollout.
+            is_distributed: Whether several processes train together; with some options they would drift apart, or
+                share files.
 
         Raises:
-            ValueError: If an option works in a single process only.
+            ValueError: If there is such an option.
         """
+        steps = self.num_learning_epochs * steps_per_env
+        if not self.use_dagger and self.gradient_length > steps:
+            raise ValueError(
+                f"gradient_length must be at most num_learning_epochs * num_steps_per_env ({steps}), or no "
+                f"gradient step is ever made; got {self.gradient_length}"
+            )
+        if not is_distributed:
+            return
         for name, alone in (("episode_filter", None), ("buffer_dir", None), ("on_nan", "raise")):
             if getattr(self, name) != alone:
                 raise ValueError(

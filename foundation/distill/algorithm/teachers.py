@@ -41,16 +41,30 @@ class TeacherEnsemble(nn.Module):
     def assign(self, ids: torch.Tensor) -> None:
         """Assign teachers to environments.
 
+        Args:
+            ids: Number of each environment's teacher, (N,) or (N, 1), or one-hot, (N, number of teachers).
+
         Raises:
             ValueError: If there is no such teacher.
         """
-        ids = ids.reshape(-1).long().to(next(self.parameters()).device)
+        if ids.ndim == 2 and ids.shape[1] == len(self):
+            ids = self._numbers(ids)
+        # A copy: the environment may overwrite the tensor.
+        ids = ids.reshape(-1).to(next(self.parameters()).device, torch.long, copy=True)
         if ids.min() < 0 or ids.max() >= len(self):
             raise ValueError(
                 f"teacher ids must lie in [0, {len(self) - 1}], one per entry of teacher_checkpoint; "
                 f"got {int(ids.min())} to {int(ids.max())}"
             )
         self.assignment = ids
+
+    @staticmethod
+    def _numbers(one_hot: torch.Tensor) -> torch.Tensor:
+        if not bool(((one_hot != 0).sum(1) == 1).all()):
+            raise ValueError(
+                f"one-hot teacher ids must have one non-zero entry per environment, got {one_hot[:4].tolist()}"
+            )
+        return (one_hot != 0).long().argmax(1)
 
     def labels(self, mask_name: str) -> dict[str, Any]:
         """Return the labels of the step under way: each environment's teacher, and whether it is known yet.

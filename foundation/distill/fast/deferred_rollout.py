@@ -16,6 +16,7 @@ from tensordict import TensorDict
 from foundation.distill.algorithm.distillation import DaggerDistillation
 from foundation.distill.fast.cuda_graph import RolloutGraph, Steps
 from foundation.distill.fast.inference import InferenceMlp, inference_copy
+from foundation.distill.metrics import copy_metrics
 from foundation.distill.phases import STUDENT_PHASE
 from foundation.distill.rollout.collector import Collector, RolloutLogger
 
@@ -131,33 +132,37 @@ class _Rollout:
         return obs
 
     def _run_steps(self, obs: TensorDict) -> tuple[TensorDict, list[dict[str, Any]]]:
-        alg, env, storage = self._alg, self._env, self._alg.storage
-        assert alg.dataset is not None
+        alg, env = self._alg, self._env
         extras_of_steps = []
-        for step in range(storage.num_transitions_per_env):
-            for name, values in storage.observations.items():
-                values[step].copy_(obs[name])
-            if self._runs_student:
-                alg.dataset.before_step()
-                storage.actions[step].copy_(self._student_actions(obs))
-            if self._student_acts:
-                actions = storage.actions[step]
-            else:
-                actions = storage.privileged_actions[step].copy_(self._teacher(obs))
+        for _ in range(alg.storage.num_transitions_per_env):
+            seen = alg.recorder.record_observations(obs)
+            actions = self._student_actions(seen) if self._runs_student else None
+            if not self._student_acts:
+                actions = self._teacher_actions(seen)
+            assert actions is not None
+            # It may write into the actions, as into everything that it has returned.
             obs, rewards, dones, extras = env.step(actions.to(env.device))
-            obs = obs.to(self._device)
-            storage.rewards[step].copy_(rewards.view(-1, 1))
-            storage.dones[step].copy_(dones.view(-1, 1))
-            storage.step += 1
+            alg.recorder.finish_step(rewards, dones)
             if self._runs_student:
-                (self._student or alg.student).reset(dones.to(self._device).view(-1))
-            extras_of_steps.append(extras)
+                (self._student or alg.student).reset(dones.to(self._device).reshape(-1))
+            extras_of_steps.append(copy_metrics(extras))
         return obs, extras_of_steps
 
     def _student_actions(self, obs: TensorDict) -> torch.Tensor:
-        if self._student is not None:
-            return self._student.sample(obs)
-        return self._alg.student(obs, stochastic_output=True)
+        """Store a copy of the student's actions, and return them."""
+        alg = self._alg
+        assert alg.dataset is not None
+        alg.dataset.before_step()
+        student = self._student
+        actions = alg.student(obs, stochastic_output=True) if student is None else student.sample(obs)
+        alg.recorder.record_student_actions(actions)
+        return actions
+
+    def _teacher_actions(self, obs: TensorDict) -> torch.Tensor:
+        """Store a copy of the teacher's actions, and return them."""
+        actions = self._teacher(obs)
+        self._alg.recorder.record_teacher_actions(actions)
+        return actions
 
 
 def _check_recordable(env: VecEnv, alg: DaggerDistillation) -> None:

@@ -92,13 +92,15 @@ class Collector:
             obs, rewards, dones, extras = env.step(actions.to(env.device))
             if self._check_steps:
                 self._check_step(obs, rewards)
-            obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
+            obs = obs.to(self.device)
+            rewards, dones = rewards.to(self.device).reshape(-1), dones.to(self.device).reshape(-1)
             alg.process_env_step(obs, rewards, dones, extras)
             logger.process_env_step(rewards, dones, extras)
         return obs
 
     def _check_step(self, obs: TensorDict, rewards: torch.Tensor) -> None:
-        fields = {f"observations/{name}": values for name, values in tensors_of(obs).items()}
+        read = self.alg.storage.observations.keys()
+        fields = {f"observations/{name}": values for name, values in tensors_of(obs).items() if name in read}
         fields["rewards"] = rewards
         if not all_finite(fields):
             raise step_error(fields, self.alg.storage.step)

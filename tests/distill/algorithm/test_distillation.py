@@ -226,9 +226,10 @@ class TestConsoleAndMetrics:
         for expected in (60, 120, 150):
             extras = {}
             runner.alg.log_metrics(extras)
+            logged = extras["log"]
             fill_rollout(runner)
             runner.alg.update()
-            assert extras["log"]["Distillation/buffer_size"] == expected == len(runner.alg.history)
+            assert logged["Distillation/buffer_size"] == expected == len(runner.alg.history)
 
 
 class TestBadInput:
