@@ -24,21 +24,31 @@ def copy_metrics(extras: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {key: metrics}
 
 
-class AddedMetrics:
-    """Metrics among those of the environment, from a step's end to the beginning of the next one.
+class IterationMetrics:
+    """An iteration's metrics, among those of the environment from a step's end to the beginning of the next one.
 
-    Later the environment's ``extras`` are as they were: it may keep them, and write into them.
+    Then the environment's ``extras`` are again as they were: it may keep them, and write into them.
     """
 
-    def __init__(self) -> None:
-        """Begin without any."""
+    def __init__(self, names: list[str]) -> None:
+        """Begin with zeros.
+
+        Args:
+            names: Names of the metrics, without ``Distillation/``.
+        """
+        # The logger reads them at the end of an iteration, after the update has written them.
+        self._values = {f"Distillation/{name}": torch.zeros(1) for name in names}
         self._replaced: tuple[dict[str, Any], str, Any] | None = None
 
-    def add(self, extras: dict[str, Any], metrics: Mapping[str, Any]) -> None:
-        """Let the logger find metrics beside those of the environment."""
+    def set(self, name: str, value: float) -> None:
+        """Set a metric of the iteration under way."""
+        self._values[f"Distillation/{name}"].fill_(value)
+
+    def add(self, extras: dict[str, Any], phase: int) -> None:
+        """Let the logger find the metrics, and the phase, beside those of the environment."""
         for key, values in copy_metrics(extras).items():
             self._replaced = extras, key, extras.get(key)
-            extras[key] = {**values, **metrics}
+            extras[key] = {**values, "Distillation/training_phase": float(phase), **self._values}
 
     def remove(self) -> None:
         """Restore the environment's ``extras``."""

@@ -19,6 +19,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
+from foundation.tasks.open_unions import open_unions
+
 if TYPE_CHECKING:
     from foundation.tasks.task_spec import TaskSpec
 
@@ -89,7 +91,8 @@ def _tree(
     agent_updates: dict[str, Any] | None,
     flags: dict[str, Any] | None,
 ) -> dict[str, DictConfig]:
-    tree = {name: OmegaConf.structured(resolve(getattr(task, f"{name}_cfg"))()) for name in ("env", "agent")}
+    defaults = {name: resolve(getattr(task, f"{name}_cfg"))() for name in ("env", "agent")}
+    tree = {name: OmegaConf.structured(open_unions(cfg)) for name, cfg in defaults.items()}
     if params_dir is not None:
         for name in groups:
             tree[name] = _merge(tree[name], _read(params_dir / f"{name}.yaml"), name)
@@ -251,7 +254,7 @@ def _require_containers(node: DictConfig, name: str) -> None:
             kind = "a group of settings" if isinstance(place, DictConfig) else "a list"
             raise ConfigError(f"{name}.{key} must be {kind}, got {value!r}")
         lengths = get_args(value._metadata.ref_type) if _is_tuple(value) else ()
-        if lengths and len(value) != len(lengths):
+        if lengths and lengths[-1] is not Ellipsis and len(value) != len(lengths):
             raise ConfigError(f"{name}.{key} must have {len(lengths)} values, got {len(value)}")
         if isinstance(value, DictConfig):
             _require_containers(value, f"{name}.{key}")

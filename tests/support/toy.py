@@ -144,7 +144,12 @@ MODEL = {"class_name": "MLPModel", "hidden_dims": [8], "activation": "elu", "obs
 def runner_cfg(
     class_name="foundation.distill:DaggerDistillation", steps=10, student=None, teacher=None, **algorithm
 ) -> dict:
-    """Return a runner's configuration; ``student`` and ``teacher`` update the models'."""
+    """Return a runner's configuration; ``student`` and ``teacher`` update the models'.
+
+    Whole passes, and a teacher that acts throughout, unless the algorithm's options say otherwise.
+    """
+    if "Dagger" in class_name:
+        algorithm = {"num_learning_epochs": 4, "phase1_iterations": 500} | algorithm
     return copy.deepcopy(
         {
             "num_steps_per_env": steps,

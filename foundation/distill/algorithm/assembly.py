@@ -24,6 +24,11 @@ from foundation.distill.history.rows import LOSS_MASK, RowLayout, Transitions, W
 from foundation.distill.observations import groups_of
 from foundation.distill.tensors import tensors_of
 
+DEFAULT_UPDATES = 100
+"""Gradient steps per iteration without ``num_learning_epochs`` and ``max_updates_per_iteration``."""
+MINI_BATCHES_OF_A_ROLLOUT = 40
+"""Transitions of a rollout by those of a mini-batch, where neither size nor number of mini-batches is set."""
+
 
 def make_objective(alg: ResumableDistillation) -> ImitationObjective:
     """Return the objective that an algorithm's options describe.
@@ -65,16 +70,28 @@ def make_dataset(
         shape = storage.num_transitions_per_env, storage.num_envs
         episode_filter = EpisodeFilter(options.episode_filter, *shape, device)
     buffer = _make_history(_example_row(rollout, layout, student), options, layout, storage, log)
-    plan = MiniBatchPlan(
-        options.num_learning_epochs,
-        options.num_mini_batches,
-        options.mini_batch_size,
-        options.max_updates_per_iteration,
-    )
+    plan = make_plan(options, storage.num_transitions_per_env * storage.num_envs)
     groups = student.obs_groups
     return AggregatedDataset(
         rollout, layout, buffer, episode_filter, plan, options.max_buffer_size, groups, masks_steps, log
     )
+
+
+def make_plan(options: DaggerOptions, rollout_size: int) -> MiniBatchPlan:
+    """Return size and number of the mini-batches of an iteration.
+
+    Where their number is bounded, as by default, they are small: together 2.5 times a rollout.
+
+    Args:
+        options: The options.
+        rollout_size: Transitions of a rollout.
+    """
+    size, limit = options.mini_batch_size, options.max_updates_per_iteration
+    if options.num_learning_epochs is None and limit is None:
+        limit = DEFAULT_UPDATES
+    if limit is not None and options.num_mini_batches is None and size is None:
+        size = min(max(rollout_size // MINI_BATCHES_OF_A_ROLLOUT, 64), 4096)
+    return MiniBatchPlan(options.num_epochs, options.num_mini_batches, size, limit)
 
 
 def _dry_run(

@@ -12,25 +12,26 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
+from foundation.distill.algorithm.hosted import HostedDistillation
 from foundation.distill.algorithm.imitation import Imitation
+from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.learning_rate import LearningRate
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
-from foundation.distill.algorithm.resumable import ResumableDistillation
 from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
 from foundation.distill.algorithm.teachers import load_teacher, load_teachers
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
-from foundation.distill.metrics import AddedMetrics
+from foundation.distill.metrics import IterationMetrics
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
 
 
-class DaggerDistillation(ResumableDistillation):
+class DaggerDistillation(HostedDistillation):
     """rsl_rl's ``Distillation`` with an aggregated dataset and a teacher that also acts in the environment.
 
     Works under rsl_rl's own ``DistillationRunner``. With ``use_dagger`` the student is trained on every
@@ -70,7 +71,7 @@ class DaggerDistillation(ResumableDistillation):
             student,
             teacher,
             storage,
-            num_learning_epochs=own.num_learning_epochs,
+            num_learning_epochs=own.num_epochs,
             # 1 avoids rsl_rl's warning about left-over steps, which is true of rsl_rl's own behaviour only.
             gradient_length=1 if own.use_dagger or own.use_two_stage_training else own.gradient_length,
             max_grad_norm=own.max_grad_norm,
@@ -83,7 +84,8 @@ class DaggerDistillation(ResumableDistillation):
         if own.teacher_checkpoint is not None:
             self.teacher = self._raw_teacher = load_teachers(teacher, own.teacher_checkpoint)  # pyright: ignore
             self.teacher_loaded = True
-        self.recorder = StepRecorder(storage, [student, *self.teachers])
+        self.label_range = LabelRange(own.label_clip, self.device)
+        self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
         for model in (student, *self.teachers):
             prepare_for_images(model, storage.observations[0])
         self.schedule = own.schedule()
@@ -96,10 +98,9 @@ class DaggerDistillation(ResumableDistillation):
         self.buffer_size = 0
         self.dataset = None
         self._set_up_training()
-        # The logger reads them at the end of an iteration, after the update has written them.
-        names = ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
-        self._added_metrics = AddedMetrics()
-        self._metrics = {f"Distillation/{name}": torch.zeros(1) for name in names}
+        self.metrics = IterationMetrics(
+            ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
+        )
 
     def _set_up_training(self) -> None:
         """Set up the update on the dataset, or rsl_rl's own."""
@@ -119,11 +120,6 @@ class DaggerDistillation(ResumableDistillation):
             self.stock_update = StockUpdate(self, self.nan_guard)
 
     @property
-    def phase(self) -> int:
-        """Phase of the iteration under way: 1 while only the teacher acts, 2 once the student takes part."""
-        return self.schedule.phase(self.iteration)
-
-    @property
     def buffer_capacity(self) -> int:
         """Number of transitions that the history has room for at present."""
         assert self.dataset is not None
@@ -140,7 +136,7 @@ class DaggerDistillation(ResumableDistillation):
 
     def act(self, obs: TensorDict) -> torch.Tensor:
         """Compute both policies' actions and return those to apply, shape (N, A)."""
-        self._added_metrics.remove()
+        self.metrics.remove()
         if self.storage.step == 0:
             self.begin_rollout()
         self._assign_teachers(obs)
@@ -199,27 +195,12 @@ class DaggerDistillation(ResumableDistillation):
         self.student.reset(dones)
         self.teacher.reset(dones)
 
-    def begin_rollout(self) -> None:
-        """Announce the switch to phase 2 in the iteration that begins it."""
-        if self.schedule.switches_at(self.iteration):
-            rule = "=" * 80
-            self._print(
-                f"{rule}\n{rule}\n"
-                "  SWITCHING TO PHASE 2: Now using STUDENT actions to update environment\n"
-                f"  Iteration: {self.iteration}\n"
-                f"{rule}\n{rule}"
-            )
-
-    def log_metrics(self, extras: dict[str, Any]) -> None:
-        """Add this iteration's metrics to those that the environment gives to the logger, until the next step."""
-        metrics = {"Distillation/training_phase": float(self.phase), **self._metrics}
-        self._added_metrics.add(extras, metrics)
-
     def update(self) -> dict[str, float]:
         """Train the student; return the mean loss as ``behavior``, and that of each of several teachers."""
         self._set_learning_rate()
-        self._set_metric("teacher_fraction", self._teacher_fraction())
+        self.metrics.set("teacher_fraction", self._teacher_fraction())
         self.nan_guard.check_rollout(self.phases)
+        self.label_range.report(self.storage.privileged_actions)
         if self.stock_update is not None:
             return self.stock_update.run(super().update)
         return self._update_on_dataset()
@@ -242,8 +223,8 @@ class DaggerDistillation(ResumableDistillation):
         loss = torch.stack(losses).mean() if losses else math.nan
         scalars = self.scalars.read(loss=loss, size=self.dataset.buffer.num_counted)
         self.buffer_size = int(scalars["size"])
-        self._set_metric("buffer_size", self.buffer_size)
-        self._set_metric("buffer_capacity", self.buffer_capacity)
+        self.metrics.set("buffer_size", self.buffer_size)
+        self.metrics.set("buffer_capacity", self.buffer_capacity)
         self.num_updates += 1
         self.storage.clear()
         return {"behavior": scalars["loss"]} | self.imitation.loss_per_teacher()
@@ -284,13 +265,3 @@ class DaggerDistillation(ResumableDistillation):
         self.learning_rate = self.learning_rates.at(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
-
-    def _set_metric(self, name: str, value: float) -> None:
-        self._metrics[f"Distillation/{name}"].fill_(value)
-
-    def _log(self, message: str) -> None:
-        self._print(f"[DAgger] {message}")
-
-    def _print(self, message: str) -> None:
-        if self.gpu_global_rank == 0:
-            logger.info(message)

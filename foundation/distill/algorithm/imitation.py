@@ -148,7 +148,8 @@ class Imitation:
         teacher, shape = self.alg.teacher_model, rows["dones"].shape
         obs = {name: rows[f"obs/{name}"].flatten(0, len(shape) - 1) for name in groups_of(teacher)}
         with torch.no_grad(), self.objective.tapped():
-            labels = {"teacher_actions": teacher(TensorDict(obs, batch_size=[shape.numel()]))}
+            actions = teacher(TensorDict(obs, batch_size=[shape.numel()]))
+            labels = {"teacher_actions": self.alg.label_range.clip(actions)}
             labels |= self.objective.labels(shape.numel(), lambda values: values[0])
         return {name: value.view(*shape, -1) for name, value in labels.items()}
 

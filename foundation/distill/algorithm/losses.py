@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import nn
@@ -12,6 +12,17 @@ from foundation.distill.strategies import Registry, Strategy
 
 SMALLEST_STD = 1e-6
 """Floor of a standard deviation, as in rsl_rl's distributions."""
+
+
+class LatentMatching(TypedDict):
+    """Which outputs of student and teacher are matched."""
+
+    student: str
+    """Name of a module of the student."""
+    teacher: str
+    """Name of a module of the teacher, of the same width."""
+    weight: float
+    """Factor on their mean squared difference."""
 
 
 class Actions(NamedTuple):

@@ -13,7 +13,7 @@ from tensordict import TensorDict
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from foundation.distill.algorithm.losses import LOSSES, Actions, Loss
+from foundation.distill.algorithm.losses import LOSSES, Actions, LatentMatching, Loss
 
 _RAW, _LATENT = "raw", "latent"
 
@@ -68,7 +68,7 @@ class ImitationObjective:
         self,
         loss: Loss,
         action_weights: torch.Tensor | None,
-        latent_matching: dict[str, Any] | None,
+        latent_matching: LatentMatching | None,
         student: MLPModel,
         teachers: Sequence[MLPModel],
     ) -> None:

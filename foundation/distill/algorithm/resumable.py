@@ -9,6 +9,7 @@ import torch
 from rsl_rl.algorithms import Distillation
 from rsl_rl.models import MLPModel
 
+from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.options import DaggerOptions
 from foundation.distill.algorithm.teachers import TeacherEnsemble, teachers_in
@@ -27,6 +28,8 @@ class ResumableDistillation(Distillation):
 
     options: DaggerOptions
     """All options beyond rsl_rl's."""
+    label_range: LabelRange
+    """Clips the labels."""
     mixer: ActionMixer
     """Chooses the acting policy of every environment."""
     dataset: AggregatedDataset | None

@@ -39,7 +39,7 @@ class StockUpdate:
         self._alg, self._nan_guard = alg, nan_guard
         options, storage = alg.options, alg.storage
         steps = storage.num_transitions_per_env
-        count = options.num_learning_epochs * steps % options.gradient_length
+        count = options.num_epochs * steps % options.gradient_length
         self._first_left_out = steps
         if options.use_two_stage_training:
             self._first_left_out = max(0, steps - count)

@@ -120,7 +120,9 @@ class _Rollout:
         for extras in extras_of_steps:
             self._logger.add_metrics(extras)
         if self._student_acts:
-            self._teacher.run_rollout(storage.observations, storage.privileged_actions)
+            labels = storage.privileged_actions
+            self._teacher.run_rollout(storage.observations, labels)
+            labels.copy_(self._alg.label_range.clip(labels))
         elif not self._runs_student:
             assert self._student is not None
             self._student.run_rollout(storage.observations, storage.actions)
@@ -160,9 +162,7 @@ class _Rollout:
 
     def _teacher_actions(self, obs: TensorDict) -> torch.Tensor:
         """Store a copy of the teacher's actions, and return them."""
-        actions = self._teacher(obs)
-        self._alg.recorder.record_teacher_actions(actions)
-        return actions
+        return self._alg.recorder.record_teacher_actions(self._teacher(obs)).clone()
 
 
 def _check_recordable(env: VecEnv, alg: DaggerDistillation) -> None:

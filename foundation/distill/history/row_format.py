@@ -85,6 +85,8 @@ class RowFormat:
         if values.dtype != dtype or values.device.type != "cpu":
             values = values.to("cpu", dtype)
         size = math.prod(shape)
+        if size == 0:
+            return np.zeros(len(values), self.structure[name])
         # A contiguous tensor with a single element may have any stride, and view(uint8) needs a stride of 1.
         flat = values.detach().contiguous().as_strided((values.shape[0], size), (size, 1))
         return flat.view(torch.uint8).numpy().view(self.structure[name])[:, 0]

@@ -106,9 +106,18 @@ class RslRlDistillationAlgorithmCfg(DaggerOptions):
     """Algorithm class."""
     learning_rate: float = 1e-3
     """Step size of the optimiser."""
+    num_learning_epochs: int | None = 4
+    """Passes per iteration, over the whole history with DAgger, over the newest rollout without; with DAgger, as
+    far as ``max_updates_per_iteration`` allows."""
+    max_updates_per_iteration: int | None = 100
+    """Largest number of gradient steps per iteration; a pass that it cuts short goes on in the next one. None
+    makes ``num_learning_epochs`` whole passes."""
+    phase1_iterations: float = 500
+    """Iterations in which the teacher acts (``two_stage``), or until its probability is zero (``linear``). Below 1
+    it is a share of the run."""
     optimizer: str = "adam"
     """``adam``, ``adamw``, ``sgd`` or ``rmsprop``."""
-    rnd_cfg: dict[str, Any] | None = None
+    rnd_cfg: dict[str, float] | None = None
     """Must stay None; rsl_rl 5.4 needs the key."""
 
 

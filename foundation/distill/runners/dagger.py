@@ -79,6 +79,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
             lengths = self.env.episode_length_buf
             self.env.episode_length_buf = torch.randint_like(lengths, high=int(self.env.max_episode_length))
         obs = self.env.get_observations().to(self.device)
+        # Begins the run, as it does under rsl_rl's runner.
         self.alg.train_mode()
         if self.is_distributed:
             self.alg.broadcast_parameters()

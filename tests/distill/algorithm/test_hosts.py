@@ -89,3 +89,199 @@ def test_rsl_rls_own_distillation_is_trained_on_the_wrong_states_by_such_a_host(
 
     fresh, reused = weights(trained_stock(lambda env: env)), weights(trained_stock(ReusingEnv))
     assert any(not torch.equal(fresh[name], reused[name]) for name in fresh)
+
+
+class ConvertedEnv(HostEnv):
+    """Returns a group's numbers in another type, after rounding them to what that type can hold."""
+
+    def __init__(self, env, dtype, back: bool = False) -> None:
+        super().__init__(env)
+        self._dtype, self._back = dtype, back
+
+    def _converted(self, obs):
+        converted = (10.0 * obs["student"]).clamp(0.0, 200.0).to(self._dtype)
+        return obs.set("student", converted.float() if self._back else converted)
+
+    def get_observations(self):
+        return self._converted(super().get_observations())
+
+    def step(self, actions):
+        obs, *others = super().step(actions)
+        return self._converted(obs), *others
+
+
+def train(env, runner_class=DaggerRunner, **options):
+    runner = make(env, runner=runner_class, phase1_iterations=1, **options)
+    torch.manual_seed(1)
+    runner.learn(3)
+    return runner
+
+
+class TestTypes:
+    @pytest.mark.parametrize("runner_class", RUNNERS)
+    @pytest.mark.parametrize("use_dagger", [True, False])
+    @pytest.mark.parametrize(
+        "dtype",
+        [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool],
+    )
+    def test_numbers_of_any_type_train_as_float32(self, dtype, use_dagger, runner_class, caplog):
+        got = train(ConvertedEnv(ToyEnv(), dtype), runner_class, use_dagger=use_dagger)
+        assert caplog.text.count(f"observation group 'student' of dtype {dtype} is converted to float32") == 1
+        expected = train(ConvertedEnv(ToyEnv(), dtype, back=True), runner_class, use_dagger=use_dagger)
+        assert_equal(weights(got), weights(expected))
+
+    def test_complex_numbers_are_refused_by_group_and_type(self):
+        with pytest.raises(ValueError, match=r"group 'student' has dtype torch\.complex64, which cannot"):
+            make(ConvertedEnv(ToyEnv(), torch.complex64))
+
+
+class MoreGroupsEnv(HostEnv):
+    """Adds observation groups."""
+
+    def __init__(self, env, **groups) -> None:
+        super().__init__(env)
+        self.groups = groups
+
+    def get_observations(self):
+        return super().get_observations().update(self.groups)
+
+    def step(self, actions):
+        obs, *others = super().step(actions)
+        return obs.update(self.groups), *others
+
+
+class TestGroups:
+    @pytest.mark.parametrize("use_dagger", [True, False])
+    @pytest.mark.parametrize("value", [float("inf"), float("nan")])
+    def test_values_that_nobody_reads_may_be_anything(self, value, use_dagger):
+        unread = {"unread": torch.full((6, 2), value), "phase": torch.zeros(6, 1, dtype=torch.complex64)}
+        got = train(MoreGroupsEnv(ToyEnv(), **unread), use_dagger=use_dagger)
+        assert_equal(weights(got), weights(train(ToyEnv(), use_dagger=use_dagger)))
+
+    @pytest.mark.parametrize("use_dagger", [True, False])
+    @pytest.mark.parametrize("role", ["student", "teacher"])
+    def test_values_that_are_read_must_be_finite(self, role, use_dagger):
+        env = MoreGroupsEnv(ToyEnv(), extra=torch.full((6, 2), float("inf")))
+        cfg = runner_cfg(use_dagger=use_dagger)
+        cfg["obs_groups"][role].append("extra")
+        runner = DaggerRunner(env, cfg, None, "cpu")
+        runner.alg.teacher_loaded = True
+        with pytest.raises(ValueError, match=r"NaN or infinity in .*observations/extra"):
+            runner.learn(1)
+
+    @pytest.mark.parametrize("kind", [None, "gru"])
+    def test_a_group_without_columns_changes_nothing(self, kind):
+        options = {} if kind is None else {"student": student(kind)}
+        env = MoreGroupsEnv(ToyEnv(), empty=torch.zeros(6, 0))
+        cfg = runner_cfg(phase1_iterations=1, max_buffer_size=10_000, **options)
+        cfg["obs_groups"]["student"].append("empty")
+        torch.manual_seed(0)
+        runner = DaggerRunner(env, cfg, None, "cpu")
+        runner.alg.teacher_loaded = True
+        torch.manual_seed(1)
+        runner.learn(3)
+        assert_equal(weights(runner), weights(train(ToyEnv(), **options)))
+
+
+class ColumnsEnv(HostEnv):
+    """Returns rewards and done flags of shape (N, 1)."""
+
+    def step(self, actions):
+        obs, rewards, dones, extras = super().step(actions)
+        return obs, rewards[:, None], dones[:, None].bool(), extras
+
+
+class TestShapes:
+    @pytest.mark.parametrize(
+        "options", [OPTIONS[name] for name in ("two_stage", "recurrent", "plain_loop", "filter")]
+    )
+    def test_rewards_and_done_flags_may_be_columns(self, options, tmp_path):
+        runs = []
+        for name, env in (("rows", ToyEnv()), ("columns", ColumnsEnv(ToyEnv()))):
+            runner = make(env, runner=DaggerRunner, log_dir=tmp_path / name, **options)
+            torch.manual_seed(1)
+            runner.learn(6)
+            runs.append(runner)
+        assert_equal(weights(runs[0]), weights(runs[1]))
+        assert list(runs[0].logger.rewbuffer) == list(runs[1].logger.rewbuffer) != []
+
+    @pytest.mark.parametrize("name", sorted(OPTIONS))
+    def test_one_environment_is_enough(self, name, tmp_path):
+        options = dict(OPTIONS[name])
+        teachers = options.pop("teachers", None)
+        if teachers is not None:
+            pytest.skip("assigns two teachers to at least two environments")
+        runner = make(ToyEnv(num_envs=1), runner=DaggerRunner, log_dir=tmp_path, **options)
+        before = weights(runner)
+        runner.learn(3)
+        assert any(not torch.equal(before[key], value) for key, value in weights(runner).items())
+
+
+def test_one_hot_teacher_ids_are_the_numbers_of_their_ones(tmp_path):
+    paths = [str(tmp_path / f"teacher{seed}.pt") for seed in (7, 8)]
+    for seed, path in zip((7, 8), paths, strict=True):
+        torch.save(teacher_checkpoint(seed), path)
+
+    class OneHotEnv(TwoTeachersEnv):
+        def get_observations(self):
+            obs = super().get_observations()
+            return obs.set("teacher_id", torch.nn.functional.one_hot(self.ids, 2).float())
+
+    numbers, one_hot = (train(env, teacher_checkpoint=paths) for env in (TwoTeachersEnv("obs"), OneHotEnv("obs")))
+    assert_equal(weights(numbers), weights(one_hot))
+    with pytest.raises(ValueError, match="one-hot teacher ids must have one non-zero entry per environment"):
+        one_hot.alg.ensemble.assign(torch.ones(6, 2))
+
+
+class ClippingEnv(HostEnv):
+    """Applies actions from -0.1 to 0.1, and says so as hosts do."""
+
+    clip_actions = 0.1
+
+    def step(self, actions):
+        return super().step(actions.clamp(-0.1, 0.1))
+
+
+class TestLabelClip:
+    @pytest.mark.parametrize(
+        "options", [OPTIONS[name] for name in ("two_stage", "plain_loop", "stock_update", "kl")]
+    )
+    @pytest.mark.parametrize(("clip", "low", "high"), [(0.2, -0.2, 0.2), ((-0.1, 0.3), -0.1, 0.3)])
+    def test_labels_are_the_teachers_actions_clipped(self, options, clip, low, high):
+        env = ToyEnv()
+        runner = make(env, runner=DaggerRunner, label_clip=clip, **options)
+        labels, update = [], runner.alg.update
+
+        def recorded():
+            storage = runner.alg.storage
+            with torch.no_grad():
+                unclipped = runner.alg.teacher(storage.observations.flatten(0, 1))
+            expected = unclipped.clamp(low, high)
+            assert not torch.allclose(expected, unclipped)
+            labels.append((storage.privileged_actions.flatten(0, 1).clone(), expected))
+            return update()
+
+        runner.alg.update = recorded
+        runner.learn(2)
+        for got, expected in labels:
+            torch.testing.assert_close(got, expected)
+        # The teacher's actions are applied as they are labelled.
+        if runner.alg.schedule.phase1_iterations:
+            torch.testing.assert_close(torch.stack(env.actions[:10]).flatten(0, 1), labels[0][0])
+
+    def test_relabelling_clips_too(self, tmp_path):
+        torch.save(teacher_checkpoint(8), tmp_path / "teacher.pt")
+        runner = train(ToyEnv(), label_clip=0.1, store_teacher_obs=True)
+        runner.alg.relabel(tmp_path / "teacher.pt")
+        assert runner.alg.history[:]["teacher_actions"].abs().max().item() == pytest.approx(0.1)
+
+    @pytest.mark.parametrize(("clip", "hints"), [(None, 1), (0.1, 0)])
+    def test_labels_far_outside_the_range_that_is_applied_are_reported_once(self, clip, hints, caplog):
+        train(ClippingEnv(ToyEnv()), label_clip=clip)
+        assert caplog.text.count("lie far outside the range that the environment applies, [-0.1, 0.1]") == hints
+
+    def test_labels_in_the_range_are_not_reported(self, caplog):
+        env = ClippingEnv(ToyEnv())
+        env.clip_actions = 5.0
+        train(env)
+        assert "far outside" not in caplog.text

@@ -76,8 +76,14 @@ def test_an_option_that_cannot_work_or_take_effect_is_refused(options, message):
 
 @pytest.mark.parametrize("name", ["burn_in", "phase1_iterations", "num_mini_batches", "max_buffer_size"])
 def test_a_count_that_is_no_whole_number_is_refused(name):
-    with pytest.raises(TypeError, match=f"{name} must be a whole number, got 2.5"):
+    with pytest.raises(TypeError, match=f"{name} must be a whole number.*, got 2.5"):
         DaggerOptions(**{name: 2.5})
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, (1.0, 1.0), (1.0, -1.0), (1.0,), "x", float("nan")])
+def test_a_range_of_labels_without_width_is_refused(clip):
+    with pytest.raises(ValueError, match="label_clip must be positive, or a pair of lowest and highest, got"):
+        DaggerOptions(label_clip=clip)
 
 
 @pytest.mark.parametrize("options", [{"rnn_type": "gru"}, {"rnn_hidden_dim": 4}, {"cnn_cfg": {}}])

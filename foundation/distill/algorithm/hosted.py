@@ -1,0 +1,93 @@
+"""The algorithm's dealings with the runner: construction, the beginning of a run, console lines and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rsl_rl.algorithms import Distillation
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+
+from foundation.distill.algorithm.host import (
+    action_range,
+    check_runner_cfg,
+    iterations_of_caller,
+    warn_if_student_never_acts,
+)
+from foundation.distill.algorithm.mixing import TeacherSchedule
+from foundation.distill.algorithm.resumable import ResumableDistillation
+from foundation.distill.log import logger
+from foundation.distill.metrics import IterationMetrics
+
+
+class HostedDistillation(ResumableDistillation):
+    """rsl_rl's ``Distillation`` that knows the run in which it trains."""
+
+    schedule: TeacherSchedule
+    """Who acts, iteration by iteration."""
+    metrics: IterationMetrics
+    """The iteration's metrics for the logger."""
+    _run_length: int | None = None
+
+    @staticmethod
+    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict, device: str) -> HostedDistillation:
+        """Construct the algorithm as rsl_rl does, from an environment and a runner's configuration.
+
+        Raises:
+            ValueError: If the configuration is one of rsl_rl 3, or lacks a model.
+        """
+        check_runner_cfg(cfg)
+        alg = Distillation.construct_algorithm(obs, env, cfg, device)
+        assert isinstance(alg, HostedDistillation)
+        alg.label_range.set_applied(action_range(env))
+        alg.set_run_length(cfg.get("max_iterations"))
+        return alg
+
+    def set_run_length(self, iterations: int | None) -> None:
+        """Set the number of iterations of which a ``phase1_iterations`` below 1 is a share."""
+        self._run_length = iterations
+        self.schedule = self.mixer.schedule = self.options.schedule(iterations)
+
+    def begin_run(self, first: int, end: int) -> None:
+        """Begin with iteration ``first`` a run of which ``end`` is the first iteration that is not run.
+
+        Warns if the student will never act.
+        """
+        if self._run_length is None:
+            self.set_run_length(end)
+        if first < end:
+            warn_if_student_never_acts(self.options.phase1_iterations, self.schedule, end)
+
+    def train_mode(self) -> None:
+        """Set the student to train mode and the teacher to evaluation mode; rsl_rl's runner begins a run so."""
+        iterations = iterations_of_caller()
+        if iterations is not None:
+            self.begin_run(*iterations)
+        super().train_mode()
+
+    @property
+    def phase(self) -> int:
+        """Phase of the iteration under way: 1 while only the teacher acts, 2 once the student takes part."""
+        return self.schedule.phase(self.iteration)
+
+    def begin_rollout(self) -> None:
+        """Announce the switch to phase 2 in the iteration that begins it."""
+        if self.schedule.switches_at(self.iteration):
+            rule = "=" * 80
+            self._print(
+                f"{rule}\n{rule}\n"
+                "  SWITCHING TO PHASE 2: Now using STUDENT actions to update environment\n"
+                f"  Iteration: {self.iteration}\n"
+                f"{rule}\n{rule}"
+            )
+
+    def log_metrics(self, extras: dict[str, Any]) -> None:
+        """Add this iteration's metrics to those that the environment gives to the logger, until the next step."""
+        self.metrics.add(extras, self.phase)
+
+    def _log(self, message: str) -> None:
+        self._print(f"[DAgger] {message}")
+
+    def _print(self, message: str) -> None:
+        if self.gpu_global_rank == 0:
+            logger.info(message)

@@ -1,0 +1,58 @@
+"""Labels and the range of actions that the environment applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from foundation.distill.log import logger
+
+FAR_OUTSIDE = 0.5
+"""Distance beyond the range from which a label is far outside, as a share of the range's width."""
+MANY = 0.01
+"""Share of labels far outside that is worth a hint."""
+
+Range = tuple[torch.Tensor, torch.Tensor]
+"""Lowest and highest actions, each a scalar or (A,)."""
+
+
+class LabelRange:
+    """Clips labels to ``label_clip``; without it, reports once if many lie far outside the environment's range."""
+
+    def __init__(self, label_clip: float | Sequence[float] | None, device: str) -> None:
+        """Keep the limits.
+
+        Args:
+            label_clip: Largest absolute value of a label, or lowest and highest; None clips nothing.
+            device: Device of the labels.
+        """
+        self._clip: tuple[float, float] | None = None
+        if label_clip is not None:
+            low, high = (-label_clip, label_clip) if isinstance(label_clip, (int, float)) else label_clip
+            self._clip = float(low), float(high)
+        self._device = device
+        self._applied: Range | None = None
+
+    def set_applied(self, applied: Range | None) -> None:
+        """Set the range that the environment applies; None if it does not say."""
+        self._applied = None if applied is None else (applied[0].to(self._device), applied[1].to(self._device))
+
+    def clip(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return labels (..., A) in the range of ``label_clip``."""
+        return labels if self._clip is None else labels.clamp(*self._clip)
+
+    def report(self, labels: torch.Tensor) -> None:
+        """Report labels (..., A) of a first rollout that the environment would clip heavily."""
+        applied, self._applied = self._applied, None
+        if applied is None or self._clip is not None:
+            return
+        low, high = applied
+        beyond = torch.maximum(low - labels, labels - high)
+        share = (beyond > FAR_OUTSIDE * (high - low)).float().mean().item()
+        if share > MANY:
+            logger.warning(
+                f"[DAgger] {share:.0%} of the teacher's actions lie far outside the range that the environment "
+                f"applies, [{low.min().item():g}, {high.max().item():g}]: the student imitates numbers without an "
+                f"effect, up to {labels.abs().max().item():.3g}; label_clip={high.max().item():g} clips them"
+            )
