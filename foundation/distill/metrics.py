@@ -9,14 +9,16 @@ import torch
 
 
 def copy_metrics(extras: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the metrics of one step under the key at which rsl_rl's logger reads them.
+    """Return the metrics of one step under the key at which rsl_rl's logger reads them; empty if there are none.
 
     They are copied: the logger reads them when the iteration ends, and the environment may overwrite its own until
     then. A mapping other than a dictionary stays as it is: it may compute its values when they are read.
     """
     # rsl_rl logs one of the two, the first that is there.
     key = "episode" if "episode" in extras else "log"
-    metrics = extras.get(key, {})
+    if key not in extras:
+        return {}
+    metrics = extras[key]
     if isinstance(metrics, dict):
         metrics = {
             name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in metrics.items()
@@ -46,9 +48,9 @@ class IterationMetrics:
 
     def add(self, extras: dict[str, Any], phase: int) -> None:
         """Let the logger find the metrics, and the phase, beside those of the environment."""
-        for key, values in copy_metrics(extras).items():
-            self._replaced = extras, key, extras.get(key)
-            extras[key] = {**values, "Distillation/training_phase": float(phase), **self._values}
+        key, values = next(iter(copy_metrics(extras).items()), ("log", {}))
+        self._replaced = extras, key, extras.get(key)
+        extras[key] = {**values, "Distillation/training_phase": float(phase), **self._values}
 
     def remove(self) -> None:
         """Restore the environment's ``extras``."""

@@ -13,6 +13,7 @@ import torch
 from rsl_rl.utils.logger import Logger
 
 from foundation.distill.log import logger
+from foundation.distill.metrics import copy_metrics
 from foundation.distill.runners.progress import Blocks, Display
 from foundation.distill.runners.report import IterationReport, render_status
 
@@ -65,6 +66,8 @@ class RunLogger(Logger):
         self._on_iteration = on_iteration
         self.display: Display = Blocks()
         """Shows the iterations."""
+        self.copies_metrics = False
+        """Whether to copy the environment's metrics; false where the algorithm does, among its own."""
         self._has_warned = False
         self._counted_from: int | None = None
         self._deferred: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -103,6 +106,19 @@ class RunLogger(Logger):
             logger.warning(f"[Log] the display failed, blocks are printed from now on: {reason}")
             self.display = Blocks()
             self.display.show(report)
+
+    def process_env_step(
+        self,
+        rewards: torch.Tensor,
+        dones: torch.Tensor,
+        extras: dict,
+        intrinsic_rewards: torch.Tensor | None = None,
+    ) -> None:
+        """Log one step; see rsl_rl. Rewards and done flags may be of shape (N, 1)."""
+        if self.copies_metrics:
+            # rsl_rl reads nothing else of them, and when the iteration ends.
+            extras = dict(copy_metrics(extras))
+        super().process_env_step(rewards.reshape(-1), dones.reshape(-1), extras, intrinsic_rewards)
 
     def add_metrics(self, extras: dict[str, Any]) -> None:
         """Add the environment's metrics of one step; rsl_rl logs their mean over all steps."""

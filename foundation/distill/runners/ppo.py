@@ -37,6 +37,7 @@ class PpoRunner(BaseRunner):
         """
         super().__init__(env, train_cfg, log_dir, device)
         prepare_for_images(self.alg.get_policy(), env.get_observations())
+        self._keep_transitions()
         self.alg.optimizer.register_step_pre_hook(self._refuse_non_finite_gradients)
         if self.cfg.get("init_from") is not None:
             self._load_student(self.cfg["init_from"])
@@ -51,6 +52,12 @@ class PpoRunner(BaseRunner):
             if self.current_learning_iteration < self._warmup_iterations:
                 self._warmup.enter_context(self._frozen_actor())
             super().learn(num_learning_iterations, init_at_random_ep_len)
+
+    def _keep_transitions(self) -> None:
+        """Give copies to PPO, which stores a step's tensors after the environment may have overwritten them."""
+        act = self.alg.act
+        self.alg.act = lambda obs: act(obs.clone()).clone()  # pyright: ignore
+        self.logger.copies_metrics = True
 
     def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
         models = {"actor": self.alg.actor, "critic": self.alg.critic}

@@ -8,12 +8,12 @@ from rsl_rl.algorithms import Distillation
 from rsl_rl.runners import DistillationRunner
 from torch.utils.tensorboard import SummaryWriter
 
-from foundation.distill import DaggerRunner
+from foundation.distill import DaggerRunner, PpoRunner
 from tests.distill.algorithm.test_losses import LATENT
 from tests.distill.algorithm.test_teachers import TwoTeachersEnv
 from tests.support.hosts import HostEnv, ReusingEnv
 from tests.support.runners import assert_equal, make, student, weights
-from tests.support.toy import ToyEnv, runner_cfg, teacher_checkpoint
+from tests.support.toy import ToyEnv, ppo_cfg, runner_cfg, teacher_checkpoint
 
 RUNNERS = [DistillationRunner, DaggerRunner]
 OPTIONS = {
@@ -73,6 +73,17 @@ def test_a_host_that_overwrites_its_tensors_trains_the_same_student(options, run
     if fresh.alg.history is not None:
         assert len(fresh.alg.history) == len(reused.alg.history) > 0
         assert_equal(fresh.alg.history[:].to_dict(), reused.alg.history[:].to_dict())
+
+
+def test_a_host_that_overwrites_its_tensors_trains_the_same_teacher(tmp_path):
+    runs = []
+    for wrap in (lambda env: env, ReusingEnv):
+        torch.manual_seed(0)
+        env = wrap(LoggingEnv(ToyEnv()))
+        runs.append(PpoRunner(env, ppo_cfg(10, schedule="fixed"), str(tmp_path), "cpu"))
+        runs[-1].learn(3)
+    fresh, reused = (runner.alg.actor.state_dict() for runner in runs)
+    assert_equal(dict(fresh), dict(reused))
 
 
 def test_rsl_rls_own_distillation_is_trained_on_the_wrong_states_by_such_a_host():
