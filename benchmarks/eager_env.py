@@ -147,7 +147,7 @@ class EagerEnv:
             & (self.vel_w.abs() <= bound.velocity).all(-1)
             & (self.ang_vel_b.abs() <= bound.angular_velocity).all(-1)
         )
-        time_out = inside & (self.length >= cfg.episode_steps)
+        time_out = inside & (self.length >= cfg.max_episode_length)
         done = ~inside | time_out
         reward = torch.where(inside, reward, reward_cfg.scale * reward_cfg.termination)
         self.total = self.total + reward

@@ -29,7 +29,7 @@ def fly(stepper: CrazyflieStepper, env: PointCtrlEnv, turn_deg: float) -> tuple[
     alive = np.ones(env.num_envs, dtype=bool)
     obs = env.get_observations()["student"].numpy()
     stepper.turn_deg = turn_deg
-    for _ in range(env.cfg.episode_steps - 1):
+    for _ in range(env.cfg.max_episode_length - 1):
         following, _, dones, _ = env.step(torch.as_tensor(stepper(obs)))
         obs = following["student"].numpy()
         alive &= dones.numpy() == 0

@@ -19,6 +19,16 @@ class UsageError(ValueError):
 
 
 @contextlib.contextmanager
+def interrupts_as_one_line() -> Iterator[None]:
+    """Turn Ctrl-C into one line on stderr and exit code 130, also while modules are imported."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
 def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""
     from foundation.distill.checkpoint import CheckpointError
@@ -27,10 +37,8 @@ def errors_as_one_line() -> Iterator[None]:
     from foundation.viewer.errors import ViewerError
 
     try:
-        yield
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        with interrupts_as_one_line():
+            yield
     except (UsageError, ConfigError, CheckpointError, UsdVehicleError, ViewerError, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None

@@ -8,11 +8,13 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import check_device, flight_parser, parse
+from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import beside, find_checkpoint, require_writable
 from foundation.cli.tables import print_table
 
@@ -61,20 +63,20 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> No
     from foundation.evaluation.evaluation import Evaluation
     from foundation.evaluation.policies import load_policy
     from foundation.tasks import create_env, load_task
-    from foundation.tasks.config import compose
 
     task = load_task(args.task)
     check_device(args.device)
     _check_flags(args)
     flags = {"env.num_envs": args.num_envs, "env.episode_steps": args.steps}
-    env_cfg, _ = compose(task, overrides, groups=("env",), flags=flags)
     checkpoints = _checkpoints(args)
+    env_cfg = flown_environment(task, checkpoints, overrides, flags)
     report = None if args.no_report else _report_path(args.report, checkpoints)
 
     def make_env(seed: int) -> Any:
         return create_env(args.task, env_cfg, args.device, seed)
 
     env = make_env(args.seed)
+    print_vehicle(env, "Evaluate")
     policies = {
         role: load_policy(path, env.get_observations(), env.num_actions, args.device, role)
         for role, path in checkpoints.items()
@@ -82,15 +84,22 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> No
     for role, policy in policies.items():
         print(f"[Evaluate] {role}: {policy.path}", flush=True)
     seeds = list(range(args.seed, args.seed + args.num_seeds))
-    result = Evaluation(args.task, args.num_envs, env_cfg.episode_steps, seeds)
+    result = Evaluation(args.task, args.num_envs, env_cfg.max_episode_length, seeds)
     result.fly(policies, make_env, _Progress, keep_flights=report is not None)
     _print(result)
     if args.json is not None:
-        _write(Path(args.json), json.dumps(result.to_dict(), indent=2) + "\n")
+        _write(Path(args.json), _json(result, checkpoints, env_cfg, overrides))
     if report is not None:
         from foundation.evaluation.report import Context, report_html
 
-        _write(report, report_html(result, Context(command, checkpoints, env_cfg.metrics.settle_radius)))
+        _write(report, report_html(result, Context(command, checkpoints, env_cfg)))
+
+
+def _json(result: Evaluation, checkpoints: dict[str, Path], env_cfg: Any, overrides: list[str]) -> str:
+    contents = result.to_dict() | {"environment": asdict(env_cfg), "overrides": overrides}
+    for role, path in checkpoints.items():
+        contents["policies"][role]["checkpoint"] = str(path)
+    return json.dumps(contents, indent=2) + "\n"
 
 
 def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:

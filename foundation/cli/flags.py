@@ -7,6 +7,19 @@ from collections.abc import Sequence
 
 from foundation.cli.errors import UsageError
 
+ISAAC_LAB = {
+    "--video": "training makes no video; watch it with --dashboard, film the policy with play --video",
+    "--video_length": "foundation play --video films one episode; --steps sets its length",
+    "--video_interval": "training makes no video; watch it with --dashboard",
+    "--distributed": "one process trains here; more than one is for hosts that start rsl_rl with torchrun",
+    "--agent": "a task has one configuration of its agent; choose the task with --task, settings with agent.NAME=",
+    "--livestream": "watch with train --dashboard or play --viewer viser",
+    "--enable_cameras": "these tasks have no cameras",
+    "--real-time": "foundation play --viewer viser flies in real time",
+    "--disable_fabric": "there is no Fabric here",
+}
+"""Flags of Isaac Lab's scripts that mean nothing here, and the way out."""
+
 
 def command_parser(name: str, description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of a command; description and epilog keep their line breaks."""
@@ -43,6 +56,7 @@ def add_common_flags(parser: argparse.ArgumentParser, default_task: str | None =
     )
     parser.add_argument("--num_envs", type=int, help="number of environments")
     parser.add_argument("--seed", type=int, help="seed of the environment and of the learning")
+    parser.add_argument("--headless", action="store_true", help="accepted as in Isaac Lab: no window is opened")
     parser.add_argument("--device", default="cpu", help="torch device, cpu or cuda[:i] (default: cpu)")
 
 
@@ -62,6 +76,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[
     """Return flags and overrides, which may come in any order; anything else is an error."""
     args, rest = parser.parse_known_args(argv)
     for word in rest:
+        flag = word.partition("=")[0]
+        if flag in ISAAC_LAB:
+            parser.error(f"{flag} has no effect: {ISAAC_LAB[flag]}")
         if word.startswith("-") or "=" not in word:
             parser.error(f"unrecognized argument {word!r}; settings look like env.sim.dt=0.01")
     return args, rest

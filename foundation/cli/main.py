@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from foundation.cli.errors import USAGE_ERROR
+from foundation.cli.errors import USAGE_ERROR, interrupts_as_one_line
 
 COMMANDS = {
     "train": "train a teacher, or distil a student from one",
@@ -43,7 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not words or words[0] not in COMMANDS:
         print(f"error: expected a command, got {words[0] if words else 'nothing'!r}\n{usage}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR)
-    importlib.import_module(f"foundation.cli.{words[0]}").main(words[1:])
+    run(words[0], words[1:])
+
+
+def run(command: str, argv: Sequence[str] | None = None) -> None:
+    """Run a subcommand, with ``sys.argv`` if no words are given."""
+    with interrupts_as_one_line():
+        importlib.import_module(f"foundation.cli.{command}").main(argv)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     The newest checkpoint is the newest intact one; those passed over are printed with the reason.
 
     Args:
-        checkpoint: Path of a file, of a run folder (its newest checkpoint) or of an experiment's folder (its
-            newest run), or the name of a file in the run; None for the run's newest.
+        checkpoint: Path of a file, of a run folder (its newest checkpoint), of an experiment's folder or of that
+            of all experiments (its newest run), or the name of a file in the run; None for the run's newest.
         load_run: Name of the run's folder under ``logs/rsl_rl/<experiment>``; None for the newest.
         experiment: Name of the experiment; None accepts paths only.
 
@@ -52,7 +52,7 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
         UsageError: If there is no such checkpoint; lists those that exist.
     """
     if checkpoint is not None:
-        path = Path(checkpoint)
+        path = Path(checkpoint).expanduser()
         if os.path.exists(path):
             if load_run is not None:
                 raise UsageError(f"--load_run {load_run} has no effect: --checkpoint {checkpoint} is a path")
@@ -77,11 +77,15 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """Return an experiment's runs that have checkpoints, newest first; none if the folder is itself a run."""
+    """Return the runs that have checkpoints in a folder of runs or of experiments, newest first.
+
+    None if the folder is itself a run.
+    """
     # os.path.isdir returns False, where Path.is_dir may raise, for a name that no folder can have.
     if not os.path.isdir(folder) or list(folder.glob("*.pt")):
         return []
-    return sorted((path for path in folder.glob("*") if list(path.glob("*.pt"))), reverse=True)
+    found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern)}
+    return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 
 def _newest_in(runs: list[Path]) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import add_server_flags, check_device, flight_parser, parse, server_address
+from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import LOG_ROOT, beside, find_checkpoint, require_writable
 
 if TYPE_CHECKING:
@@ -105,16 +106,15 @@ def play(args: argparse.Namespace, overrides: list[str]) -> list[Path]:
 
 
 def _plan(args: argparse.Namespace, overrides: list[str]) -> _Plan:
-    from foundation.tasks import load_task
-    from foundation.tasks.config import compose
+    from foundation.tasks import load_task, resolve
 
     task = load_task(args.task)
     check_device(args.device)
-    env_cfg, agent_cfg = compose(task, overrides, groups=("env",), flags={"env.num_envs": args.num_envs})
     live = args.viewer == "viser"
-    _check_flags(args, live, env_cfg.episode_steps)
+    checkpoint = _checkpoint(args, resolve(task.agent_cfg)().experiment_name)
+    env_cfg = flown_environment(task, {"policy": checkpoint}, overrides, {"env.num_envs": args.num_envs})
+    _check_flags(args, live, env_cfg.max_episode_length)
     address = server_address(args, "--viewer viser" if live else None)
-    checkpoint = _checkpoint(args, agent_cfg.experiment_name)
     draws_picture = args.viewer is None and args.video is None
     return _Plan(
         args,
@@ -151,11 +151,11 @@ def _check_flags(args: argparse.Namespace, live: bool, episode_steps: int) -> No
 def _checkpoint(args: argparse.Namespace, experiment: str) -> Path:
     from foundation.tasks import packaged_teacher
 
-    named = args.checkpoint is not None or args.load_run is not None
-    has_runs = any((LOG_ROOT / experiment).glob("*/*.pt"))
-    if named or has_runs or (args.viewer is None and args.video is None):
+    if args.checkpoint is not None or args.load_run is not None:
         return find_checkpoint(args.checkpoint, args.load_run, experiment)
-    print(f"[Play] there are no runs under {LOG_ROOT / experiment} yet; the packaged teacher flies", flush=True)
+    if any(LOG_ROOT.glob("*/*/*.pt")):
+        return find_checkpoint(str(LOG_ROOT), None, None)
+    print(f"[Play] there are no runs under {LOG_ROOT} yet; the packaged teacher flies", flush=True)
     return packaged_teacher()
 
 
@@ -181,10 +181,11 @@ def _record(plan: _Plan) -> list[Path]:
 
     args, cfg = plan.args, plan.env_cfg
     env = plan.make_env(args.seed)
+    print_vehicle(env, "Play")
     policy = plan.load(plan.checkpoint, env)
     title = f"{policy.role}, {args.num_envs} vehicles of family {cfg.randomization.family}"
     vehicle = env.sim.vehicle.cpu().numpy().copy()
-    flight = record(env, policy, cfg.episode_steps if args.steps is None else args.steps)
+    flight = record(env, policy, cfg.max_episode_length if args.steps is None else args.steps)
     if plan.picture is not None:
         from foundation.evaluation.plots import plot_flight
 
@@ -213,6 +214,7 @@ def _watch(plan: _Plan, where: tuple[str, int]) -> None:
     with stopped_by_signals() as stop:
         args = plan.args
         env = plan.make_env(args.seed)
+        print_vehicle(env, "Play")
         policies = _policies(plan, env)
         flight = Flight(env, next(iter(policies.values())), args.steps)
         sources = Sources(

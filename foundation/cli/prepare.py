@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
+from foundation.cli.flown import differing, print_vehicle, trained_vehicle
 from foundation.cli.paths import LOG_ROOT
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
+from foundation.tasks.run_vehicle import changed_vehicle
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
 
 LONGEST_NAME = 100
 """Longest name of a run or an experiment [characters]."""
+MOST_NUMBERED = 1000
+"""Runs of one name that begin in the same second."""
 LONGEST_DEFAULT_WARMUP = 20
 """Largest default of ``critic_warmup_iterations`` when a student is fine-tuned."""
 
@@ -49,7 +53,7 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
         raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = flag_settings(args)
-    params_dir = None if args.params is None else Path(args.params) / "params"
+    params_dir = None if args.params is None else Path(args.params).expanduser() / "params"
     preview = preview_agent(task, overrides, params_dir, flags)
     _require_logger(preview.logger)
     start = choose_start(args, preview)
@@ -60,12 +64,16 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
         networks = _teacher_network(described)
     else:
         networks = _student_settings(start.student, preview, params_dir)
-    env_cfg, agent_cfg = _compose(task, overrides, params_dir, networks, flags, start)
+    inherited = None if params_dir is not None else trained_vehicle(start.student or described)
+    env_cfg, agent_cfg = _compose(task, overrides, params_dir, networks, flags, start, inherited)
+    _announce(env_cfg, params_dir, inherited, start)
     run_dir = _run_dir(agent_cfg)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
+    print_vehicle(env, "Run")
     runner = _build_runner(task, env, agent_cfg, start, run_dir, args.device)
-    claim(run_dir)
+    run_dir = claim(run_dir)
+    runner.logger.log_dir = str(run_dir)
     save_params(run_dir, env_cfg, agent_cfg)
     return PreparedRun(runner, run_dir, agent_cfg.max_iterations)
 
@@ -84,14 +92,17 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def claim(run_dir: Path) -> None:
-    """Create the run's folder, which no other process may have created in the meantime."""
-    try:
-        run_dir.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(f"{run_dir} was created by another run just now; start this one again") from None
-    except OSError as error:
-        raise UsageError(f"the run's folder {run_dir} cannot be created: {error.strerror}") from None
+def claim(run_dir: Path) -> Path:
+    """Create the run's folder, or the next one if another run has just created it, and return it."""
+    for path in _numbered(run_dir):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"the run's folder {path} cannot be created: {error.strerror}") from None
+        return path
+    raise UsageError(f"there are {MOST_NUMBERED} runs named {run_dir}; set agent.run_name")
 
 
 def _compose(
@@ -101,12 +112,15 @@ def _compose(
     networks: dict[str, Any] | None,
     flags: dict[str, Any],
     start: Start,
+    inherited: dict[str, Any] | None,
 ) -> tuple[Any, Any]:
     """Return both configurations. Their paths are absolute: saved parameters must work from any folder."""
     from foundation.sim.usd import CF2X
     from foundation.tasks.config import compose
 
-    env_cfg, agent_cfg = compose(task, overrides, params_dir, agent_updates=networks, flags=flags)
+    env_cfg, agent_cfg = compose(
+        task, overrides, params_dir, agent_updates=networks, flags=flags, env_updates=inherited
+    )
     teacher: str | list[str] | None = None
     if start.teacher is not None:
         teacher = str(start.teacher.resolve())
@@ -119,8 +133,21 @@ def _compose(
         agent_cfg.init_from = str(start.student)
     spawn = env_cfg.robot.spawn
     if spawn.usd_path != CF2X:
-        spawn.usd_path = str(Path(spawn.usd_path).resolve())
+        spawn.usd_path = str(Path(spawn.usd_path).expanduser().resolve())
     return env_cfg, agent_cfg
+
+
+def _announce(env_cfg: Any, params_dir: Path | None, inherited: dict[str, Any] | None, start: Start) -> None:
+    """Print where the environment's settings come from, if not from the task."""
+    changed = None if params_dir is None else changed_vehicle(params_dir)
+    if changed is not None:
+        print(f"warning: {changed}", flush=True)
+    names = [] if params_dir is None else differing(params_dir, env_cfg)
+    if names:
+        print(f"[Run] other settings of the environment than in {params_dir}: {', '.join(names)}", flush=True)
+    if inherited is not None:
+        of = "student" if start.student is not None else "teacher"
+        print(f"[Run] vehicle, family and rate are those of the {of}'s run, unless set otherwise", flush=True)
 
 
 def _build_runner(task: TaskSpec, env: Any, agent_cfg: Any, start: Start, run_dir: Path, device: str) -> Any:
@@ -242,6 +269,11 @@ def _run_dir(agent_cfg: Any) -> Path:
             )
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{stamp}_{agent_cfg.run_name}" if agent_cfg.run_name else stamp
-    folder = LOG_ROOT / agent_cfg.experiment_name
-    candidates = [folder / name, *(folder / f"{name}_{i}" for i in range(2, 1000))]
-    return next(path for path in candidates if not path.exists())
+    return next(path for path in _numbered(LOG_ROOT / agent_cfg.experiment_name / name) if not path.exists())
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """Yield the path, and after it those with a number appended."""
+    yield path
+    for i in range(2, MOST_NUMBERED):
+        yield path.with_name(f"{path.name}_{i}")

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ import foundation
 from foundation.evaluation import charts
 from foundation.evaluation.curves import read_curves
 from foundation.evaluation.page import chart, code, folded, page, section, side_by_side, table, text
+from foundation.tasks.config import as_yaml
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation
@@ -28,8 +29,8 @@ class Context:
     """The command that repeats the evaluation."""
     checkpoints: dict[str, Path]
     """The policies' files by role."""
-    settle_radius: float
-    """Distance to the target that counts as settled [m]."""
+    env_cfg: Any
+    """The environment's configuration, as flown."""
 
 
 def report_html(evaluation: Evaluation, context: Context) -> str:
@@ -98,7 +99,7 @@ def _flights(evaluation: Evaluation, context: Context) -> str:
         "Flights",
         side_by_side(
             chart(
-                charts.error_chart(flights, context.settle_radius),
+                charts.error_chart(flights, context.env_cfg.metrics.settle_radius),
                 "Error over time",
                 f"Median over those of {flown} vehicles of the first seed that are still in the air; the bands "
                 "hold 50 % and 90 % of them.",
@@ -152,10 +153,10 @@ def _origin(context: Context) -> str:
     parts = [text("Repeat it:"), code(context.command)]
     for role, checkpoint in context.checkpoints.items():
         parts.append(text(f"{role.capitalize()}: {checkpoint}"))
-        for name in ("env", "agent"):
-            file = checkpoint.parent / "params" / f"{name}.yaml"
-            if file.is_file():
-                parts.append(folded(f"{role}'s params/{name}.yaml", file.read_text(encoding="utf-8")))
+        file = checkpoint.parent / "params" / "agent.yaml"
+        if file.is_file():
+            parts.append(folded(f"{role}'s params/agent.yaml", file.read_text(encoding="utf-8")))
+    parts.append(folded("the environment as flown", as_yaml(context.env_cfg)))
     parts.append(text(f"{_versions()}."))
     return section("Configuration", *parts)
 

@@ -1,6 +1,9 @@
 """Fly a policy: the same as ``foundation play``."""
 
+from foundation.cli.main import run
 from foundation.cli.play import main
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
-    main()
+    run("play")

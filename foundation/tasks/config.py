@@ -20,6 +20,7 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from foundation.tasks.open_unions import open_unions
+from foundation.tasks.run_vehicle import save_vehicle, use_vehicle
 
 if TYPE_CHECKING:
     from foundation.tasks.task_spec import TaskSpec
@@ -53,6 +54,7 @@ def compose(
     groups: Sequence[str] = ("env", "agent"),
     agent_updates: dict[str, Any] | None = None,
     flags: dict[str, Any] | None = None,
+    env_updates: dict[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return the environment's and the runner's configuration as validated dataclasses.
 
@@ -63,11 +65,13 @@ def compose(
         groups: The groups that overrides may address, and that are read from ``params_dir``.
         agent_updates: Settings of the runner's configuration that overrides still take precedence over.
         flags: Values by setting, such as ``{"env.num_envs": 4}``, that take precedence over all; None is ignored.
+        env_updates: Settings of the environment that overrides still take precedence over.
 
     Raises:
         ConfigError: If a setting is unknown or its value cannot work; names the nearest setting.
     """
-    tree = _tree(task, overrides, params_dir, groups, agent_updates, flags)
+    updates = {"env": env_updates, "agent": agent_updates}
+    tree = _tree(task, overrides, params_dir, groups, updates, flags)
     return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
 
 
@@ -79,7 +83,7 @@ def preview_agent(
     A checkpoint that it names may still change settings, and only then do they have to be consistent.
     Arguments and errors are those of :func:`compose`.
     """
-    agent = _values(_tree(task, overrides, params_dir, ("env", "agent"), None, flags)["agent"], "agent")
+    agent = _values(_tree(task, overrides, params_dir, ("env", "agent"), {}, flags)["agent"], "agent")
     return json.loads(json.dumps(agent), object_hook=lambda node: SimpleNamespace(**node))
 
 
@@ -88,7 +92,7 @@ def _tree(
     overrides: Sequence[str],
     params_dir: Path | None,
     groups: Sequence[str],
-    agent_updates: dict[str, Any] | None,
+    updates: dict[str, dict[str, Any] | None],
     flags: dict[str, Any] | None,
 ) -> dict[str, DictConfig]:
     defaults = {name: resolve(getattr(task, f"{name}_cfg"))() for name in ("env", "agent")}
@@ -96,8 +100,9 @@ def _tree(
     if params_dir is not None:
         for name in groups:
             tree[name] = _merge(tree[name], _read(params_dir / f"{name}.yaml"), name)
-    if agent_updates:
-        tree["agent"] = _merge(tree["agent"], agent_updates, "agent")
+    for name, update in updates.items():
+        if update:
+            tree[name] = _merge(tree[name], update, name)
     for override in overrides:
         _apply(tree, override, groups)
     for setting, value in (flags or {}).items():
@@ -110,8 +115,16 @@ def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:
     """Write ``params/env.yaml`` and ``params/agent.yaml``, from which the run can be repeated."""
     folder = run_dir / PARAMS
     folder.mkdir(parents=True, exist_ok=True)
+    usd_path = env_cfg.robot.spawn.usd_path
+    if os.path.isfile(usd_path):
+        save_vehicle(folder, usd_path)
     for name, cfg in (("env", env_cfg), ("agent", agent_cfg)):
-        OmegaConf.save(OmegaConf.create(_literal(asdict(cfg))), folder / f"{name}.yaml", resolve=True)
+        (folder / f"{name}.yaml").write_text(as_yaml(cfg), encoding="utf-8")
+
+
+def as_yaml(cfg: Any) -> str:
+    """Return a configuration as YAML, from which it can be composed again."""
+    return OmegaConf.to_yaml(OmegaConf.create(_literal(asdict(cfg))), resolve=True)
 
 
 def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
@@ -150,7 +163,7 @@ def _read(path: Path) -> dict[str, Any]:
     for name, value in _leaves(values):
         if not isinstance(value, (str, int, float, type(None))):
             raise ConfigError(f"{path}: {name} is a {type(value).__name__}, expected text, a number or a switch")
-    return values
+    return use_vehicle(path.parent, values) if path.name == "env.yaml" else values
 
 
 def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
@@ -192,7 +205,10 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
     try:
         parsed = OverridesParser.create().parse_override(override)
     except (HydraException, ValueError, RecursionError) as error:
-        raise ConfigError(f"override {override!r} is not in Hydra's grammar: {_first_line(error)}") from error
+        raise ConfigError(
+            f"override {override!r} is not in Hydra's grammar: {_first_line(error)}; quote a value with blanks or "
+            "special characters twice, for the shell and for Hydra: 'KEY=\"VALUE\"'"
+        ) from error
     if parsed.is_add() or parsed.is_delete() or parsed.is_sweep_override():
         raise ConfigError(f"override {override!r} adds, deletes or sweeps; only key=value is supported")
     group, _, key = parsed.key_or_group.partition(".")

@@ -14,7 +14,6 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from foundation.cli import prepare, train
-from foundation.cli.errors import UsageError
 from foundation.cli.flags import parse
 from foundation.distill.checkpoint import load_checkpoint
 from foundation.sim.usd import CF2X_USD_PATH
@@ -285,5 +284,5 @@ def test_a_runs_folder_is_never_used_twice_and_one_that_appears_meanwhile_is_ref
     train.main(short)
     folder = empty / "logs" / "rsl_rl" / "point_ctrl_direct"
     assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02_03-04-05", "2026-01-02_03-04-05_2"]
-    with pytest.raises(UsageError, match="was created by another run just now; start this one again"):
-        prepare.claim(folder / "2026-01-02_03-04-05")
+    # As if another run had created its folder between the choice of a name and the first file.
+    assert prepare.claim(folder / "2026-01-02_03-04-05") == folder / "2026-01-02_03-04-05_3"

@@ -11,8 +11,10 @@ from foundation.tasks.kernel_cfg import kernel_struct, kernel_values
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import MetricsCfg, PointCtrlEnvCfg, SimCfg
 
 
-def assert_same(kernel, cfg):
+def assert_same(kernel, cfg, but=""):
     for item in fields(cfg):
+        if item.name == but:
+            continue
         value = getattr(cfg, item.name)
         if is_dataclass(value):
             assert_same(getattr(kernel, item.name), value)
@@ -22,7 +24,10 @@ def assert_same(kernel, cfg):
 
 def test_kernels_read_every_number_of_the_configuration_under_its_own_name():
     cfg = PointCtrlEnvCfg(num_envs=7, episode_steps=30)
-    assert_same(kernel_values(kernel_struct(PointCtrlEnvCfg), cfg), cfg)
+    kernel = kernel_values(kernel_struct(PointCtrlEnvCfg), cfg)
+    # Absent unless it is set: kernels read the number that follows from it.
+    assert kernel.max_episode_length == 30
+    assert_same(kernel, cfg, but="episode_steps")
 
 
 def test_the_metrics_window_is_a_whole_number_of_steps_within_an_episode():

@@ -100,7 +100,7 @@ def test_without_runs_the_packaged_teacher_flies_and_its_files_stay_out_of_the_p
     play.main(["--video", "--num_envs", "1", "--steps", "4"])
     assert [path.name for path in tmp_path.iterdir()] == ["flight.mp4"]
     out = capsys.readouterr().out
-    assert "there are no runs under logs/rsl_rl/distillation yet; the packaged teacher flies" in out
+    assert "there are no runs under logs/rsl_rl yet; the packaged teacher flies" in out
     assert "[Play] wrote flight.mp4" in out
 
 

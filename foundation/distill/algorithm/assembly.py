@@ -161,7 +161,7 @@ def _make_history(
     )
     max_rows = options.max_buffer_size // each
     _require_room_for_a_rollout(options, layout, storage)
-    folder = None if options.buffer_dir is None else Path(options.buffer_dir)
+    folder = None if options.buffer_dir is None else Path(options.buffer_dir).expanduser()
     check_fits(size, torch.device(wanted or device), folder, log)
     buffer = AggregatedBuffer(
         example,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,12 +28,16 @@ class Display(Protocol):
         ...
 
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
 class Blocks:
     """Prints a block of lines for every iteration, as rsl_rl does."""
 
     def show(self, report: IterationReport) -> None:
-        """Print the block."""
-        print(report.console, end="", flush=True)
+        """Print the block, in a file or a pipe without rsl_rl's codes for bold text."""
+        text = report.console if sys.stdout.isatty() else _ESCAPES.sub("", report.console)
+        print(text, end="", flush=True)
 
     def close(self) -> None:
         """Do nothing."""

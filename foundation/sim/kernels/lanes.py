@@ -1,12 +1,34 @@
 """Arithmetic on blocks of environments, one per lane of a vector register; see :mod:`foundation.sim.kernels`."""
 
+import ctypes.util
+import os
 from typing import Any
 
 import warp as wp
 
-# Machines without CUDA are supported: no warning about it, and no start-up banner.
-wp.config.log_level = wp.LOG_ERROR
-wp.init()
+
+def _init_warp() -> None:
+    """Initialise Warp without its banner, and without its warning where there is no CUDA, which is supported."""
+    wp.config.log_level = wp.LOG_ERROR
+    if ctypes.util.find_library("cuda") is not None:
+        wp.init()
+        return
+    # The warning is printed by native code, which knows no log level.
+    try:
+        stderr = os.dup(2)
+    except OSError:  # there is none
+        wp.init()
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            wp.init()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+_init_warp()
 
 CPU_LANES = 16
 """Environments per CPU thread: as many as a 512-bit register holds in float32, or several shorter registers."""

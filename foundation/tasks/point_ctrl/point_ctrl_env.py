@@ -4,7 +4,9 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
 from foundation.tasks.point_ctrl.kernels.step import task_kernels
 from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT_DIM, TEACHER_DIM
-from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import NOISE_DT, NoiseCfg, PointCtrlEnvCfg
 
 
 class PointCtrlEnv(VecEnv):
@@ -55,9 +57,10 @@ class PointCtrlEnv(VecEnv):
         self.cfg = cfg
         self.num_envs = cfg.num_envs
         self._batch_size = torch.Size([cfg.num_envs])
-        self.max_episode_length = cfg.episode_steps
+        self.max_episode_length = cfg.max_episode_length
         self.nominal = load_quad(cfg.robot.spawn.usd_path, cfg.robot.motor)
         vehicles = sample_vehicles(cfg, self.nominal, np.random.default_rng(seed))
+        _require_resolved(cfg, vehicles)
         self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
         self.device = self.sim.device
         self._allocate(seed)
@@ -206,7 +209,7 @@ class PointCtrlEnv(VecEnv):
         device = wp.device_from_torch(self.device)
         traits.hover_speed = wp.array(vehicles.hover_speed, dtype=wp.float32, device=device)
         traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
-        cfg = kernel_values(TaskCfg, self.cfg)
+        cfg = kernel_values(TaskCfg, replace(self.cfg, noise=noise_at(self.cfg.noise, self.cfg.sim.dt)))
         shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
         addresses = {"student": 0, "teacher": 0}
         observing = shared | {"cfg": cfg, "reset": False} | addresses
@@ -215,6 +218,20 @@ class PointCtrlEnv(VecEnv):
         observe_all, env_step = task_kernels(lanes)
         self._observe_all = RecordedLaunch(observe_all, self.sim.blocks, observing, self.device)
         self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)
+
+
+def _require_resolved(cfg: PointCtrlEnvCfg, vehicles: QuadParams) -> None:
+    step, fastest = cfg.sim.dt / cfg.sim.substeps, min(vehicles.tau_up.min(), vehicles.tau_down.min())
+    if step > fastest:
+        raise ValueError(
+            f"sim.dt / sim.substeps ({step:g} s) must not exceed the time constant of the fastest rotor "
+            f"({fastest:.3g} s); set sim.substeps to at least {math.ceil(cfg.sim.dt / fastest)}"
+        )
+
+
+def noise_at(noise: NoiseCfg, dt: float) -> NoiseCfg:
+    """Return the noise for a control step [s]: white noise has a constant density, not a constant deviation."""
+    return replace(noise, angular_velocity=noise.angular_velocity / math.sqrt(dt / NOISE_DT))
 
 
 def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Generator) -> QuadParams:

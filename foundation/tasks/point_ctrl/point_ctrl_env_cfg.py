@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 
 from foundation.sim.params import MotorParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg
 from foundation.sim.usd import CF2X
+
+SHORTEST_DT = 1e-4
+"""Shortest control step [s]: an episode of five seconds has 50 000 of them."""
+LONGEST_DT = 0.05
+"""Longest control step [s]: a quadrotor tumbles in a few tenths of a second."""
+NOISE_DT = 0.01
+"""Control step [s] for which the noise of the gyroscope is given."""
 
 
 @dataclass
@@ -18,6 +26,16 @@ class SimCfg:
     substeps: int = 1
     """Runge-Kutta steps per control step."""
 
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        if not SHORTEST_DT <= self.dt <= LONGEST_DT:
+            raise ValueError(
+                f"sim.dt must lie in [{SHORTEST_DT:g}, {LONGEST_DT:g}] s, {1 / LONGEST_DT:g} Hz to "
+                f"{1 / SHORTEST_DT:g} Hz, got {self.dt:g}"
+            )
+        if self.substeps < 1:
+            raise ValueError(f"sim.substeps must be positive, got {self.substeps}")
+
 
 @dataclass
 class SpawnCfg:
@@ -25,6 +43,10 @@ class SpawnCfg:
 
     usd_path: str = CF2X
     """USD file whose physics schema describes the vehicle; ``cf2x`` is the packaged one."""
+
+    def __post_init__(self) -> None:
+        """Expand ``~``, which a shell does not where it follows an equals sign."""
+        self.usd_path = os.path.expanduser(self.usd_path)
 
 
 @dataclass
@@ -110,6 +132,16 @@ class RewardCfg:
     termination: float = -10.0
     """Reward of a failure, once."""
 
+    def __post_init__(self) -> None:
+        """Check the signs."""
+        for name in ("position", "attitude", "action_rate"):
+            _require_at_least(f"reward.{name}", getattr(self, name), 0.0)
+        _require_positive("reward", self, ["scale"])
+        if self.termination > 0.0:
+            raise ValueError(
+                f"reward.termination must be at most 0, or crashes are rewarded, got {self.termination}"
+            )
+
 
 @dataclass
 class NoiseCfg:
@@ -127,7 +159,8 @@ class NoiseCfg:
     velocity: float = 0.01
     """Linear velocity, per axis [m/s]."""
     angular_velocity: float = 0.00244
-    """Angular velocity, per axis [rad/s]."""
+    """Angular velocity, per axis [rad/s], at a control step of 10 ms; white noise, so at another one it is
+    divided by the root of dt / 10 ms."""
 
 
 @dataclass
@@ -146,8 +179,12 @@ class PointCtrlEnvCfg:
 
     num_envs: int = 100
     """Number of environments."""
-    episode_steps: int = 500
-    """Control steps until an episode times out."""
+    episode_s: float = 5.0
+    """Time after which an episode ends [s]."""
+    episode_steps: int | None = None
+    """Control steps after which an episode ends, instead of ``episode_s``."""
+    wind: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Constant force on every vehicle, world frame [N], beside the random force of its family."""
     sim: SimCfg = field(default_factory=SimCfg)
     """Time stepping."""
     robot: RobotCfg = field(default_factory=RobotCfg)
@@ -168,11 +205,17 @@ class PointCtrlEnvCfg:
     @property
     def window_steps(self) -> int:
         """Control steps of ``metrics.window``, at least one and at most an episode's."""
-        return min(max(1, round(self.metrics.window / self.sim.dt)), self.episode_steps)
+        return min(max(1, round(self.metrics.window / self.sim.dt)), self.max_episode_length)
+
+    @property
+    def max_episode_length(self) -> int:
+        """Control steps after which an episode ends."""
+        if self.episode_steps is not None:
+            return self.episode_steps
+        return max(1, round(self.episode_s / self.sim.dt))
 
     def __post_init__(self) -> None:
         """Check signs and the consistency of the parts."""
-        _require_positive("sim", self.sim, ("dt", "substeps"))
         _require_positive("termination", self.termination, [f.name for f in fields(self.termination)])
         for group in ("noise", "metrics"):
             for item in fields(getattr(self, group)):
@@ -187,8 +230,22 @@ class PointCtrlEnvCfg:
             raise ValueError(f"init.origin_probability must lie in [0, 1], got {self.init.origin_probability}")
         if not 0.0 <= self.init.rotor[0] <= self.init.rotor[1]:
             raise ValueError(f"init.rotor must be an ordered range from 0, got {tuple(self.init.rotor)}")
-        _require_at_least("episode_steps", self.episode_steps, 1)
+        _require_at_least("episode_steps", self.max_episode_length, 1)
+        _require_positive("env", self, ["episode_s"])
         _require_at_least("num_envs", self.num_envs, 1)
+
+
+def doubts(cfg: PointCtrlEnvCfg) -> list[str]:
+    """Return a sentence for each setting that can work but hardly is what was meant."""
+    # The mean distance to the centre of a cube of half-width 1.
+    distance = 0.9606 * cfg.init.position * (1.0 - cfg.init.origin_probability)
+    typical = cfg.reward.scale * (cfg.reward.alive - cfg.reward.position * distance)
+    if typical >= 0.0:
+        return []
+    return [
+        f"the reward of a typical first step is {typical:.3g}, so that crashing pays; raise reward.alive above "
+        f"{cfg.reward.position * distance:.3g}, or lower reward.position"
+    ]
 
 
 def teacher_env_cfg() -> PointCtrlEnvCfg:

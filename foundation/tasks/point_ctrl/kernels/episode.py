@@ -26,7 +26,7 @@ def compute_reward_and_done(block: int, s: Any, action: Any, task: Any, cfg: Tas
     last_outside = task.episode[Episode.LAST_OUTSIDE, block]
     in_window = type(distance)()
     first = block * len(distance)
-    max_length = wp.int64(cfg.episode_steps)
+    max_length = wp.int64(cfg.max_episode_length)
     for lane in range(len(distance)):
         i = first + lane
         length = task.length[i] + wp.int64(1)

@@ -15,7 +15,7 @@ RESET_DRAWS = wp.constant(wp.uint32(22))
 
 
 @wp.func(inline=False)
-def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any):
+def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, wind: Any):
     """Draw a vehicle, a disturbance force and a first state, and clear the finished episode."""
     key = task.rng_scalars[Rng.KEY, i]
     counter = task.rng_scalars[Rng.COUNTER, i]
@@ -25,7 +25,7 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any):
     force_x, force_y = gaussian_pair(key, counter, 2, 0.0)
     force_z, _unused = gaussian_pair(key, counter, 4, 0.0)
     force_std = arrays.table[vehicle, Column.FORCE_STD]
-    force_w = wp.vec3(force_x, force_y, force_z) * force_std
+    force_w = wp.vec3(force_x, force_y, force_z) * force_std + wind
     attitude = wp.quat_from_axis_angle(
         random_axis(uniform(key, counter, 6), uniform(key, counter, 7)),
         uniform(key, counter, 8) * init.tilt * off_origin,

@@ -41,7 +41,7 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         if reset:
             next_noise(block, task)
             for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
-                reset_env(i, arrays, traits, task, cfg.init)
+                reset_env(i, arrays, traits, task, cfg.init, cfg.wind)
         observe(block, arrays, traits, task, cfg.noise, student, teacher, types.State())
 
     @wp.kernel(module=lane_module(__name__, lanes))
@@ -69,7 +69,7 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
             if task.done[i] != wp.int64(0):
                 finish_episode(i, task, cfg)
-                reset_env(i, arrays, traits, task, cfg.init)
+                reset_env(i, arrays, traits, task, cfg.init, cfg.wind)
         observe(block, arrays, traits, task, cfg.noise, student, teacher, s)
 
     return observe_all, env_step

@@ -1,0 +1,138 @@
+"""The environment that policies are flown in: that of their run, with the command's settings on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foundation.tasks import TaskSpec
+
+INHERITED = ("robot", "randomization", "sim")
+"""Settings of the environment that a student takes from its teacher's run."""
+NOT_COMPARED = ("num_envs", "episode_steps", "robot.spawn.usd_path")
+"""Settings that may differ without changing what a policy meets; vehicles are compared by their contents."""
+
+
+def flown_environment(
+    task: TaskSpec,
+    checkpoints: Mapping[str, Path],
+    overrides: Sequence[str],
+    flags: dict[str, Any],
+) -> Any:
+    """Return the configuration to fly policies in, and print where it is not the one that they were trained in.
+
+    It is that of the student's run, else of the teacher's; the packaged teacher and runs without saved parameters
+    of the environment leave the task's.
+
+    Args:
+        task: The task.
+        checkpoints: The policies' files by role.
+        overrides: Settings ``env.…=`` that take precedence.
+        flags: Values by setting that take precedence over all.
+
+    Raises:
+        ConfigError: If a setting cannot work.
+    """
+    from foundation.tasks.config import compose
+    from foundation.tasks.run_vehicle import changed_vehicle
+
+    folders = {role: folder for role, path in checkpoints.items() if (folder := _params_of(path)) is not None}
+    source = folders.get("student") or next(iter(folders.values()), None)
+    env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags)
+    changed = None if source is None else changed_vehicle(source)
+    if changed is not None:
+        print(f"warning: {changed}", flush=True)
+    different = {role: names for role, folder in folders.items() if (names := differing(folder, env_cfg))}
+    if different:
+        named = "; ".join(f"{role}: {', '.join(names)}" for role, names in different.items())
+        print(f"warning: flown with other settings than trained with, {named}", flush=True)
+    return env_cfg
+
+
+def trained_vehicle(checkpoint: Path | None) -> dict[str, Any] | None:
+    """Return the settings of vehicle, family and rate of a checkpoint's run; None if it has saved none."""
+    from foundation.tasks.config import load_params
+
+    folder = None if checkpoint is None else _params_of(checkpoint)
+    saved = None if folder is None else load_params(folder.parent, "env")
+    return None if saved is None else {name: saved[name] for name in INHERITED if name in saved} or None
+
+
+def print_vehicle(env: Any, label: str) -> None:
+    """Print the vehicle, family and rate that an environment flies, and what is doubtful of its settings."""
+    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import doubts
+
+    cfg = env.cfg
+    print(f"[{label}] {vehicle_line(env)}", flush=True)
+    for doubt in doubts(cfg):
+        print(f"warning: {doubt}", flush=True)
+
+
+def vehicle_line(env: Any) -> str:
+    """Return the vehicle, family and rate that an environment flies, in one line."""
+    import numpy as np
+
+    from foundation.tasks.run_vehicle import vehicle_name
+
+    cfg, nominal = env.cfg, env.nominal
+    arm = float(np.linalg.norm(nominal.rotor_pos_b[0, :, :2], axis=-1).mean())
+    return (
+        f"vehicle {vehicle_name(cfg.robot.spawn.usd_path)}: {nominal.mass[0]:.3g} kg, arm {arm * 1e3:.3g} mm, "
+        f"thrust-to-weight {nominal.thrust_to_weight[0]:.3g}; family {cfg.randomization.family}, "
+        f"{1.0 / cfg.sim.dt:g} Hz"
+    )
+
+
+def differing(params_dir: Path, env_cfg: Any) -> list[str]:
+    """Return the settings in which an environment differs from a run's saved one, with both values."""
+    from dataclasses import asdict
+
+    from foundation.tasks.config import load_params
+
+    trained = dict(_leaves(load_params(params_dir.parent, "env") or {}))
+    flown = dict(_leaves(asdict(env_cfg)))
+    names = [
+        f"env.{name} {trained[name]} -> {flown[name]}"
+        for name in trained
+        if name in flown and name not in NOT_COMPARED and not _equal(trained[name], flown[name])
+    ]
+    vehicles = [_contents(values.get("robot.spawn.usd_path")) for values in (trained, flown)]
+    if None not in vehicles and vehicles[0] != vehicles[1]:
+        names.insert(0, f"env.robot.spawn.usd_path, now {flown['robot.spawn.usd_path']}")
+    return names
+
+
+def _params_of(checkpoint: Path) -> Path | None:
+    from foundation.tasks import is_packaged
+    from foundation.tasks.config import PARAMS
+
+    folder = checkpoint.parent / PARAMS
+    return None if is_packaged(checkpoint) or not (folder / "env.yaml").is_file() else folder
+
+
+def _contents(usd_path: str | None) -> str | None:
+    """Return a vehicle as text; None if it cannot be read, which the environment reports."""
+    from foundation.sim.usd import CF2X, CF2X_USD_PATH
+    from foundation.sim.usd_copy import flattened
+    from foundation.sim.usd_file import UsdVehicleError
+
+    try:
+        return flattened(CF2X_USD_PATH if usd_path in (None, CF2X) else usd_path)
+    except UsdVehicleError:
+        return None
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return list(first) == list(second)
+    return first == second
