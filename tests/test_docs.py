@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import re
 import shlex
@@ -137,6 +138,12 @@ def test_the_table_of_options_has_every_option_with_its_default_and_a_test_that_
     ]
     for _, _, file, test in rows:
         assert f"def {test}(" in (ROOT / "tests" / "distill" / file).read_text(), test
+
+
+def test_the_page_of_settings_is_the_one_that_its_script_writes(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    settings = importlib.import_module("settings")
+    assert (ROOT / "docs" / "SETTINGS.md").read_text() == settings.page()
 
 
 def test_every_fault_of_the_reliability_page_is_proven_by_a_test_that_exists():

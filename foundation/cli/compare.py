@@ -15,7 +15,9 @@ from foundation.cli.tables import print_table
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("compare", __doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder; at least two")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder, or a folder of runs for its newest; at least two"
+    )
     parser.add_argument("--output", default="compare.html", help="page to write (default: compare.html)")
     return parser
 
@@ -54,11 +56,11 @@ def _run_folders(folders: Sequence[str]) -> list[Path]:
         raise UsageError(f"there is nothing to compare {folders[0]} with; give at least two runs")
     paths: list[Path] = []
     for folder in folders:
-        found = find_runs(Path(folder)) if Path(folder).is_dir() else []
-        if Path(folder) not in found:
-            inside = f"; it holds {', '.join(path.name for path in found)}" if found else ""
-            raise UsageError(f"{folder} is no run's folder, which has params/agent.yaml{inside}")
-        if Path(folder).resolve() in paths:
-            raise UsageError(f"{folder} is given twice; compare it with another run")
-        paths.append(Path(folder).resolve())
+        found = find_runs(Path(folder).expanduser()) if Path(folder).expanduser().is_dir() else []
+        if not found:
+            raise UsageError(f"{folder} is no run's folder, which has params/agent.yaml, and holds none")
+        run = found[-1].resolve()
+        if run in paths:
+            raise UsageError(f"{folder} stands for {run}, which is given twice; compare it with another run")
+        paths.append(run)
     return paths

@@ -33,7 +33,7 @@ def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""
     from foundation.distill.checkpoint import CheckpointError
     from foundation.sim.usd import UsdVehicleError
-    from foundation.tasks.config import ConfigError
+    from foundation.tasks.saved_params import ConfigError
     from foundation.viewer.errors import ViewerError
 
     try:

@@ -53,7 +53,7 @@ def flown_environment(
 
 def trained_vehicle(checkpoint: Path | None) -> dict[str, Any] | None:
     """Return the settings of vehicle, family and rate of a checkpoint's run; None if it has saved none."""
-    from foundation.tasks.config import load_params
+    from foundation.tasks.saved_params import load_params
 
     folder = None if checkpoint is None else _params_of(checkpoint)
     saved = None if folder is None else load_params(folder.parent, "env")
@@ -89,7 +89,7 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
     """Return the settings in which an environment differs from a run's saved one, with both values."""
     from dataclasses import asdict
 
-    from foundation.tasks.config import load_params
+    from foundation.tasks.saved_params import load_params
 
     trained = dict(_leaves(load_params(params_dir.parent, "env") or {}))
     flown = dict(_leaves(asdict(env_cfg)))
@@ -106,7 +106,7 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
 
 def _params_of(checkpoint: Path) -> Path | None:
     from foundation.tasks import is_packaged
-    from foundation.tasks.config import PARAMS
+    from foundation.tasks.saved_params import PARAMS
 
     folder = checkpoint.parent / PARAMS
     return None if is_packaged(checkpoint) or not (folder / "env.yaml").is_file() else folder

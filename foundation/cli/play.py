@@ -253,7 +253,7 @@ def _policies(plan: _Plan, env: Any) -> dict[str, Policy]:
 def _as_viewer_error(do: Any, *args: Any) -> Any:
     """Call, and turn errors of bad input into one that the page shows while the flight goes on."""
     from foundation.distill.checkpoint import CheckpointError
-    from foundation.tasks.config import ConfigError
+    from foundation.tasks.saved_params import ConfigError
     from foundation.viewer.errors import ViewerError
 
     try:

@@ -46,7 +46,8 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
         CheckpointError: If a checkpoint cannot be used.
     """
     from foundation.tasks import create_env, load_task, resolve
-    from foundation.tasks.config import preview_agent, save_params
+    from foundation.tasks.config import preview_agent
+    from foundation.tasks.saved_params import save_params
 
     task = load_task(args.task)
     check_device(args.device)
@@ -153,7 +154,7 @@ def _announce(env_cfg: Any, params_dir: Path | None, inherited: dict[str, Any] |
 def _build_runner(task: TaskSpec, env: Any, agent_cfg: Any, start: Start, run_dir: Path, device: str) -> Any:
     """Return the runner, with the checkpoint to continue loaded."""
     from foundation.tasks import resolve
-    from foundation.tasks.config import ConfigError
+    from foundation.tasks.saved_params import ConfigError
 
     try:
         runner = resolve(task.runner)(env, _runner_dict(agent_cfg, start.resume), str(run_dir), device)
@@ -184,7 +185,7 @@ def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
 
 def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
     """Return the settings that give the teacher its own network and observations; None if they are not saved."""
-    from foundation.tasks.config import load_params
+    from foundation.tasks.saved_params import load_params
 
     saved = None if teacher is None else load_params(teacher.parent, "agent")
     if saved is None or "actor" not in saved:
@@ -194,7 +195,7 @@ def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
 
 def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) -> dict[str, Any] | None:
     """Return the settings that fine-tune a student, or None if the saved parameters already hold them."""
-    from foundation.tasks.config import load_params
+    from foundation.tasks.saved_params import load_params
 
     repeated = None if params_dir is None else load_params(params_dir.parent, "agent")
     if repeated is not None and repeated.get("init_from") == str(student):

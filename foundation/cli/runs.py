@@ -28,8 +28,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = Path(build_parser().parse_args(argv).folder)
     with errors_as_one_line():
         from foundation.evaluation.runs import HEADER, find_runs, read_run
+        from foundation.tasks.saved_params import ConfigError
 
         paths = find_runs(root) if root.is_dir() else []
         if not paths:
             raise UsageError(f"there are no runs under {root}; foundation train makes one")
-        print_table(HEADER, [read_run(path).row() for path in paths])
+        rows = []
+        for path in paths:
+            try:
+                rows.append(read_run(path).row())
+            except ConfigError as error:
+                print(f"[Runs] passed over {path}: {error}", flush=True)
+        if not rows:
+            raise UsageError(f"there is no readable run under {root}")
+        print_table(HEADER, rows)

@@ -21,7 +21,7 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.runners.config import model_kwargs
-from foundation.tasks.config import load_params
+from foundation.tasks.saved_params import load_params
 
 
 @dataclass(frozen=True)

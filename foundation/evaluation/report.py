@@ -14,7 +14,7 @@ import foundation
 from foundation.evaluation import charts
 from foundation.evaluation.curves import read_curves
 from foundation.evaluation.page import chart, code, folded, page, section, side_by_side, table, text
-from foundation.tasks.config import as_yaml
+from foundation.tasks.saved_params import as_yaml
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation

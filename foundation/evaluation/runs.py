@@ -13,7 +13,7 @@ from foundation.distill.runners.dagger import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, side_by_side, table, text
-from foundation.tasks.config import PARAMS, load_params
+from foundation.tasks.saved_params import PARAMS, load_params
 
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from foundation.tasks.config import ConfigError, resolve
+from foundation.tasks.config import resolve
 from foundation.tasks.packaged import is_packaged, packaged_teacher
+from foundation.tasks.saved_params import ConfigError
 from foundation.tasks.task_spec import TaskSpec
 
 __all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packaged_teacher"]

@@ -6,27 +6,25 @@ import difflib
 import importlib
 import json
 import math
-import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from foundation.tasks.open_unions import open_unions
-from foundation.tasks.run_vehicle import save_vehicle, use_vehicle
+from foundation.tasks.saved_params import (
+    ConfigError,
+    leaves,
+    literal,
+    read_params,
+)
 
 if TYPE_CHECKING:
     from foundation.tasks.task_spec import TaskSpec
 
-PARAMS = "params"
-"""Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
 LONGEST_OVERRIDE = 10_000
 """Most characters of an override: Hydra's parser needs time quadratic in the length of a list."""
 LARGEST_FLOAT = 3.4e38
@@ -35,10 +33,6 @@ WHOLE_BITS = {"env": 32, "agent": 64}
 """Size of each group's integers: those of the environment go into kernels."""
 # Raised by OmegaConf for a value that does not fit, such as integers too large for a float, and deep nesting.
 _REFUSALS = (OmegaConfBaseException, ValueError, OverflowError, RecursionError)
-
-
-class ConfigError(ValueError):
-    """A setting is unknown or has a value that cannot work."""
 
 
 def resolve(entry_point: str) -> Any:
@@ -99,7 +93,7 @@ def _tree(
     tree = {name: OmegaConf.structured(open_unions(cfg)) for name, cfg in defaults.items()}
     if params_dir is not None:
         for name in groups:
-            tree[name] = _merge(tree[name], _read(params_dir / f"{name}.yaml"), name)
+            tree[name] = _merge(tree[name], read_params(params_dir / f"{name}.yaml"), name)
     for name, update in updates.items():
         if update:
             tree[name] = _merge(tree[name], update, name)
@@ -111,86 +105,11 @@ def _tree(
     return tree
 
 
-def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:
-    """Write ``params/env.yaml`` and ``params/agent.yaml``, from which the run can be repeated."""
-    folder = run_dir / PARAMS
-    folder.mkdir(parents=True, exist_ok=True)
-    usd_path = env_cfg.robot.spawn.usd_path
-    if os.path.isfile(usd_path):
-        save_vehicle(folder, usd_path)
-    for name, cfg in (("env", env_cfg), ("agent", agent_cfg)):
-        (folder / f"{name}.yaml").write_text(as_yaml(cfg), encoding="utf-8")
-
-
-def as_yaml(cfg: Any) -> str:
-    """Return a configuration as YAML, from which it can be composed again."""
-    return OmegaConf.to_yaml(OmegaConf.create(_literal(asdict(cfg))), resolve=True)
-
-
-def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
-    """Return a run's saved parameters of one group as plain containers, or None if it saved none.
-
-    Raises:
-        ConfigError: If the file does not hold parameters.
-    """
-    path = run_dir / PARAMS / f"{group}.yaml"
-    return _read(path) if os.path.isfile(path) else None
-
-
-class _Loader(get_yaml_loader()):
-    """Reads plain values, and no aliases: a short file of aliases can expand to more than fits into memory."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError("an alias, write the value out", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return saved parameters. Text is taken literally: no interpolation, no tags that execute code."""
-    if not os.path.isfile(path):
-        raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
-    try:
-        values = yaml.load(path.read_bytes(), Loader=_Loader)
-    except Exception as error:  # a value that contradicts its tag can raise anything
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path} does not hold saved parameters: {reason or type(error).__name__}; write it again, or "
-            "leave out --params"
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}, expected settings by name")
-    for name, value in _leaves(values):
-        if not isinstance(value, (str, int, float, type(None))):
-            raise ConfigError(f"{path}: {name} is a {type(value).__name__}, expected text, a number or a switch")
-    return use_vehicle(path.parent, values) if path.name == "env.yaml" else values
-
-
 def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
     try:
-        return OmegaConf.merge(node, OmegaConf.create(_literal(update)))  # pyright: ignore
+        return OmegaConf.merge(node, OmegaConf.create(literal(update)))  # pyright: ignore
     except _REFUSALS as error:
         raise ConfigError(f"saved parameters do not fit {name}: {_first_line(error)}") from error
-
-
-def _literal(value: Any) -> Any:
-    """Escape ``${`` in text, which OmegaConf would take for an interpolation."""
-    if isinstance(value, dict):
-        return {key: _literal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_literal(item) for item in value]
-    if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    return value
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name and value of everything in nested containers that is not a container."""
-    if isinstance(value, (dict, list)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(item, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) -> None:
@@ -222,7 +141,7 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
 def _set(tree: dict[str, DictConfig], setting: str, value: Any, source: str) -> None:
     group, _, key = setting.partition(".")
     _require_known(tree[group], key, group)
-    value = _literal(value)
+    value = literal(value)
     before = OmegaConf.select(tree[group], key)
     try:
         # A setting that is None has nothing to merge into.
@@ -288,7 +207,7 @@ def _values(node: DictConfig, group: str) -> Any:
 
 def _require_range(values: Any, group: str) -> None:
     bits = WHOLE_BITS[group]
-    for name, value in _leaves(values, group):
+    for name, value in leaves(values, group):
         if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= LARGEST_FLOAT):
             raise ConfigError(f"{name} must be a number of at most {LARGEST_FLOAT} in size, got {value}")
         if isinstance(value, int) and not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):

@@ -7,7 +7,7 @@ import pytest
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import check_device
 from foundation.cli.paths import find_checkpoint
-from foundation.tasks.config import ConfigError
+from foundation.tasks.saved_params import ConfigError
 
 
 @pytest.mark.parametrize("device", ["meta", "hpu", "mps", "privateuseone", "cuda:-1", "", "\0", "\ud800"])

@@ -33,6 +33,24 @@ def test_a_damaged_event_file_and_a_run_without_any_are_listed_all_the_same(stud
     assert "e/damaged" in found
 
 
+def test_one_foreign_run_does_not_end_the_list_and_tuples_are_read(student_run, tmp_path, capsys):
+    foreign = {
+        "tuples": "seed: 1\nwidths: !!python/tuple\n- 1\n- 2\nactor: {}\n",
+        "slices": "slice: !!python/object/apply:builtins.slice [1, 2]\n",
+        "aliases": "a: &a [1]\nb: *a\n",
+    }
+    for name, text in foreign.items():
+        (tmp_path / "e" / name / "params").mkdir(parents=True)
+        (tmp_path / "e" / name / "params" / "agent.yaml").write_text(text)
+    shutil.copytree(student_run, tmp_path / "e" / "ours")
+    runs.main([str(tmp_path)])
+    out = capsys.readouterr().out
+    assert {"e/ours", "e/tuples"} <= rows(out).keys()
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("[Runs] passed over")] == [
+        f"[Runs] passed over {tmp_path / 'e' / name}" for name in ("aliases", "slices")
+    ]
+
+
 def test_compare_shows_the_settings_that_differ_and_only_those(student_run, tmp_path, capsys, open_page):
     other = tmp_path / "distillation" / "other"
     shutil.copytree(student_run, other)
@@ -56,8 +74,7 @@ def test_compare_shows_the_settings_that_differ_and_only_those(student_run, tmp_
     [
         (["{run}"], "there is nothing to compare"),
         (["{run}", "/no"], "/no is no run's folder, which has params/agent.yaml"),
-        (["{run}", "{parent}"], "is no run's folder, which has params/agent.yaml; it holds"),
-        (["{run}", "{run}"], "is given twice; compare it with another run"),
+        (["{run}", "{run}"], "which is given twice; compare it with another run"),
         (["{run}", "{run}", "--output", "/no/c.html"], "--output /no/c.html: there is no folder /no"),
     ],
 )
@@ -66,6 +83,13 @@ def test_bad_input_is_one_error(words, message, student_run, capsys):
         compare.main([word.format(run=student_run, parent=student_run.parent) for word in words])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_stands_for_its_newest(student_run, tmp_path, capsys):
+    for name in ("2026-01-01", "2026-01-02"):
+        shutil.copytree(student_run, tmp_path / "e" / name)
+    compare.main([str(student_run), str(tmp_path / "e"), "--output", str(tmp_path / "c.html")])
+    assert {f"distillation/{student_run.name}", "e/2026-01-02"} == rows(capsys.readouterr().out).keys()
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path, capsys):

@@ -29,7 +29,8 @@ from foundation.distill.checkpoint import CheckpointError, FileDigest, atomic_sa
 from foundation.distill.checkpoint.manifest import Manifest
 from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
 from foundation.tasks import TASKS
-from foundation.tasks.config import ConfigError, compose, load_params
+from foundation.tasks.config import compose
+from foundation.tasks.saved_params import ConfigError, load_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import foundation
 from foundation.tasks import load_task
-from foundation.tasks.config import ConfigError, compose, load_params, preview_agent, save_params
+from foundation.tasks.config import compose, preview_agent
+from foundation.tasks.saved_params import ConfigError, load_params, save_params
 
 TASK = load_task("point_ctrl")
 PARAMS = Path(foundation.__file__).parent / "tasks" / "point_ctrl" / "assets" / "teacher" / "params"

@@ -84,6 +84,8 @@ class DaggerDistillation(HostedDistillation):
         if own.teacher_checkpoint is not None:
             self.teacher = self._raw_teacher = load_teachers(teacher, own.teacher_checkpoint)  # pyright: ignore
             self.teacher_loaded = True
+        elif not getattr(teacher, "needs_checkpoint", True):
+            self.teacher_loaded = True
         self.label_range = LabelRange(own.label_clip, self.device)
         self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
         for model in (student, *self.teachers):

@@ -62,8 +62,16 @@ class HostedDistillation(ResumableDistillation):
         """Set the student to train mode and the teacher to evaluation mode; rsl_rl's runner begins a run so."""
         iterations = iterations_of_caller()
         if iterations is not None:
+            self._require_teacher()
             self.begin_run(*iterations)
         super().train_mode()
+
+    def _require_teacher(self) -> None:
+        if not self.teacher_loaded:
+            raise ValueError(
+                "no teacher is loaded; load its checkpoint or set teacher_checkpoint. A teacher that needs none, "
+                "such as a controller, has a class attribute needs_checkpoint = False"
+            )
 
     @property
     def phase(self) -> int:

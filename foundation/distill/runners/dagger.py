@@ -73,8 +73,6 @@ class DaggerRunner(BaseRunner, DistillationRunner):
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         """Run rsl_rl's loop, with rollouts collected by a collector of ours."""
-        if not self.alg.teacher_loaded:
-            raise ValueError("no teacher is loaded; load its checkpoint or set teacher_checkpoint")
         if init_at_random_ep_len:
             lengths = self.env.episode_length_buf
             self.env.episode_length_buf = torch.randint_like(lengths, high=int(self.env.max_episode_length))
