@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foundation.export.crazyflie import CrazyflieStepper, Vehicle, compile_crazyflie, flown_cfg
+from foundation.export.crazyflie import Vehicle, compile_crazyflie, flown_cfg
+from foundation.export.crazyflie_stepper import CrazyflieStepper
 from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
 

@@ -23,14 +23,16 @@ NUM_ENVS = 8
 
 EPILOG = """\
 formats
-  onnx         policy.onnx: obs, h_in, c_in -> actions, h_out, c_out; normaliser inside, any number of vehicles
+  onnx         policy.onnx: obs, images, h_in, c_in -> actions, h_out, c_out; normaliser inside, any number of
+               vehicles
   torchscript  policy.pt: actions of one vehicle, keeps its hidden values, reset() begins a flight
-  c            policy.h: C99, float32, no allocation; policy_reset and policy_step
+  c            policy.h: C99, float32, no allocation; policy_reset and policy_step; no images
   crazyflie    crazyflie/: an app for the Crazyflie firmware, see docs/DEPLOY.md
-  all          onnx, torchscript and c
+  all          onnx, torchscript and, if the network can be written so, c
 
-Every export flies 1000 steps in one simulator while the checkpoint's policy flies in another. If an action differs
-by more than 0.001, the export fails (exit code 1) and leaves no file.
+Every export is asked for its actions on 1000 steps of the checkpoint's policy. If one differs by more than
+--tolerance, the export fails (exit code 1) and leaves no file. It then flies 1000 steps of its own; how far that
+flight parts from the policy's is printed.
 """
 
 
@@ -49,6 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--task",
         default="distillation",
         help="task whose runs --load_run names, unless the run has its own params",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="largest difference of an action on the same observations, as a share of the actions' scale: "
+        "their root mean square over the flight, or the action itself, if it is larger (default: 0.0001)",
     )
     return parser
 
@@ -75,12 +84,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[], Export]]:
     """Check everything and return a function per format that writes and checks it."""
     from foundation.evaluation.policies import load_policy
-    from foundation.export import Origin, Source, export
+    from foundation.export import ExportError, Origin, Source, export
+    from foundation.export.closed_loop import require_tolerance
     from foundation.export.crazyflie import Vehicle, flown_cfg
     from foundation.export.exporter import ALL, require_tools
+    from foundation.export.network import why_not_c
     from foundation.tasks import create_env, load_task
     from foundation.tasks.config import compose
 
+    try:
+        require_tolerance(args.tolerance)
+    except ExportError as error:
+        raise UsageError(f"--tolerance: {error}") from None
     task = load_task(args.task)
     _, agent_cfg = compose(task, [], groups=())
     checkpoint = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
@@ -102,8 +117,12 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
         flies_crazyflie = form == "crazyflie"
         vehicle = Vehicle.of(env_cfg, env.nominal) if flies_crazyflie else None
         cfg = flown_cfg(env_cfg) if flies_crazyflie else env_cfg
-        source = Source(policy.model, origin, lambda: create_env(args.task, cfg, "cpu", seed=0), vehicle)
+        make_env = partial(create_env, args.task, cfg, "cpu", seed=0)
+        source = Source(policy.model, origin, make_env, vehicle, args.tolerance)
         return export(source, form, output)
 
     print(f"[Export] {policy.role}: {checkpoint}", flush=True)
+    if args.format == "all" and (reason := why_not_c(policy.model)):
+        print(f"[Export] no policy.h: {reason}", flush=True)
+        forms = tuple(form for form in forms if form != "c")
     return [partial(write, form) for form in forms]

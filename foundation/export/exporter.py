@@ -14,17 +14,18 @@ import numpy as np
 
 from foundation.export.c_header import CHeader, Origin
 from foundation.export.c_library import BRIDGE, Compiled, CStepper, c_compiler, compile_c
-from foundation.export.closed_loop import Agreement, require_agreement
+from foundation.export.closed_loop import TOLERANCE, Agreement, require_agreement, require_tolerance
 from foundation.export.crazyflie import (
     NOWHERE_CLAMPED,
     NUM_ACTIONS,
     NUM_OBS,
-    CrazyflieStepper,
     Vehicle,
     compile_crazyflie,
     write_crazyflie,
 )
+from foundation.export.crazyflie_stepper import CrazyflieStepper
 from foundation.export.errors import ExportError
+from foundation.export.inputs import byte_images
 from foundation.export.network import Network, extract
 from foundation.export.onnx_file import OnnxStepper, require_onnxruntime, write_onnx
 from foundation.export.torchscript_file import TorchScriptStepper, write_torchscript
@@ -57,6 +58,16 @@ class Source:
     vehicle: Vehicle | None = None
     """Vehicle of a Crazyflie's controller; ``make_env`` then has the nominal vehicle, exact sensors and rotors at
     hover speed at first."""
+    tolerance: float = TOLERANCE
+    """Largest difference of an action on the same observations, relative to the actions' scale."""
+
+    def __post_init__(self) -> None:
+        """Check the tolerance.
+
+        Raises:
+            ExportError: If it is not a share.
+        """
+        require_tolerance(self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Export:
 
 
 def export(source: Source, form: str, folder: Path) -> Export:
-    """Write a policy into ``folder`` and compare it with the original one in closed loop.
+    """Write a policy into ``folder`` and compare it with the original one.
 
     Args:
         source: The policy.
@@ -85,6 +96,8 @@ def export(source: Source, form: str, folder: Path) -> Export:
     if form == "crazyflie" and target.exists():
         raise ExportError(f"{target} exists, and may hold changes of yours; move it or give another folder")
     is_new = not folder.exists()
+    was_training = source.model.training
+    source.model.eval()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export_") as temporary:
@@ -95,6 +108,7 @@ def export(source: Source, form: str, folder: Path) -> Export:
     except OSError as error:
         raise ExportError(f"{target} cannot be written: {error}") from error
     finally:
+        source.model.train(was_training)
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return Export(target, f"{size / 1000:.1f} kB, {facts}", agreement)
@@ -113,14 +127,16 @@ def require_tools(forms: Sequence[str]) -> None:
 
 
 def _onnx(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
-    write_onnx(source.model, path)
-    agreement = require_agreement(source.model, partial(OnnxStepper, path), source.make_env)
+    write_onnx(source.model, path, byte_images(source.model, source.make_env))
+    agreement = require_agreement(source.model, partial(OnnxStepper, path), source.make_env, source.tolerance)
     return "any number of vehicles at once", agreement
 
 
 def _torchscript(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
-    write_torchscript(source.model, path)
-    agreement = require_agreement(source.model, partial(TorchScriptStepper, path), source.make_env)
+    write_torchscript(source.model, path, byte_images(source.model, source.make_env))
+    agreement = require_agreement(
+        source.model, partial(TorchScriptStepper, path), source.make_env, source.tolerance
+    )
     if source.model.is_recurrent:
         return "one vehicle, keeps its hidden values", agreement
     return "any number of vehicles at once", agreement
@@ -134,7 +150,7 @@ def _c(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     bridge.write_text(BRIDGE)
     compiled = compile_c([bridge], [work], work / "policy.so")
     make_stepper = partial(CStepper, compiled.path, num_actions=network.num_actions)
-    agreement = require_agreement(source.model, make_stepper, source.make_env)
+    agreement = require_agreement(source.model, make_stepper, source.make_env, source.tolerance)
     facts = (
         f"{header.structure}: {4 * network.num_weights} bytes of weights, {network.num_multiplies} "
         f"multiplications a step, {header.state_bytes} bytes of state, {_stack(compiled)}"
@@ -154,12 +170,18 @@ def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     write_crazyflie(CHeader(network).text(source.origin), vehicle, source.origin, path)
     # In the environment a vehicle may stray farther than the setpoint's limit; the policies must agree there, too.
     compiled = compile_crazyflie(path, work / "controller.so", *NOWHERE_CLAMPED)
-    make_stepper = partial(CrazyflieStepper, compiled.path, vehicle)
-    agreement = require_agreement(source.model, make_stepper, source.make_env, to_rotors=_clipped)
+    make_stepper = partial(CrazyflieStepper, compiled.path, vehicle, must_fly=True)
+    agreement = require_agreement(
+        source.model, make_stepper, source.make_env, source.tolerance, to_rotors=_clipped
+    )
     facts = (
         f"policy at {vehicle.rate} Hz, {_stack(compiled)}, about {1e3 * seconds:.2f} ms a step there "
         f"({CYCLES_PER_MULTIPLY} cycles a multiplication and {CYCLES_PER_FUNCTION} a function assumed)"
     )
+    if agreement.terminated:
+        facts += (
+            f"; the policy left its bounds {agreement.terminated} times, where the controller stops the motors"
+        )
     return facts, agreement
 
 

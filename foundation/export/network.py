@@ -136,6 +136,15 @@ def extract(model: MLPModel) -> Network:
     return Network(mean, scale, cell, recurrent, _dense(model))
 
 
+def why_not_c(model: MLPModel) -> str | None:
+    """Return why a model has no form in C; None if it has one."""
+    try:
+        extract(model)
+    except ExportError as error:
+        return str(error)
+    return None
+
+
 def _dense(model: MLPModel) -> list[Dense]:
     from torch import nn
 

@@ -20,7 +20,7 @@ def test_all_writes_the_three_formats_into_the_runs_folder_and_prints_what_was_c
     folder = student_run / "exported"
     assert {path.name for path in folder.iterdir()} == {"policy.onnx", "policy.pt", "policy.h"}
     out = capsys.readouterr().out
-    assert out.count("1000 steps of 8 vehicles in a loop of its own: actions differ by at most") == 3
+    assert out.count("1000 steps of 8 vehicles: on the same observations actions differ by at most") == 3
     assert re.search(
         r"policy.h: .*22 - normaliser - 128 tanh - 128 tanh - 4: \d+ bytes of weights, 19734 multiplications", out
     )
@@ -56,6 +56,12 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
         (["--checkpoint", "/no.pt"], 2, "/no.pt does not exist"),
         (["--checkpoint", "{student}", "--output", "{file}"], 2, "is a file; give a folder"),
         (["--checkpoint", "{student}", "agent.seed=1"], 2, "must begin with env."),
+        (
+            ["--checkpoint", "{student}", "--tolerance", "0"],
+            2,
+            "--tolerance: a tolerance of 0.0 cannot tell a wrong",
+        ),
+        (["--checkpoint", "{student}", "--tolerance", "nan"], 2, "give a share of the actions' scale above 0"),
         (
             ["--checkpoint", "{student}", "--format", "crazyflie", "--output", "{folder}"],
             1,

@@ -2,95 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from foundation.export.c_header import CHeader, Origin
-from foundation.export.c_library import compile_c
-from foundation.export.crazyflie import (
-    NUM_OBS,
-    STAND_IN,
-    Controller,
-    Vehicle,
-    c_arrays,
-    firmware_state,
-    flown_cfg,
-    quaternion,
-    write_crazyflie,
-)
+from foundation.export.c_header import Origin
+from foundation.export.crazyflie import Vehicle, flown_cfg, write_crazyflie
+from foundation.export.crazyflie_stepper import Controller, firmware_state, quaternion
 from foundation.export.errors import ExportError
-from foundation.export.network import extract
 from foundation.sim.simulator import Simulator
 from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg, SimCfg
-from tests.export.models import policy
-
-HOVER = np.array([0, 0, 1, 0, 0, 0, 1, 0, 0, 0], dtype=float)
-STILL = np.zeros(3)
-TARGET = np.array([0.1, -0.2, 1.3])
-BY_PID = np.full(4, -1.0)
-
-
-class ProbedController(Controller):
-    """The controller, with access to single functions of it."""
-
-    def probe(self, name: str, *arguments):
-        function = getattr(self.library, f"probe_{name}")
-        function.restype = ctypes.c_float
-        return function(*arguments)
-
-    def pid_resets(self) -> int:
-        """Return how often the firmware's own controller was reset."""
-        return self.library.probe_pid_resets()
-
-    def next_heading(self, state: np.ndarray, wanted: float) -> float:
-        """Return the heading that is flown to next for a wanted one [rad]."""
-        return self.probe("next_heading", *c_arrays(state), ctypes.c_float(wanted))
-
-    def observe(
-        self, state: np.ndarray, gyro_deg: np.ndarray, target: np.ndarray, yaw_deg: float, action: np.ndarray
-    ) -> np.ndarray:
-        """Return the 22 observations for the arguments of :meth:`control` and the previous action."""
-        obs = np.empty(NUM_OBS, dtype=np.float32)
-        arguments = c_arrays(state, gyro_deg, target)
-        self.library.probe_observe(*arguments, ctypes.c_float(yaw_deg), *c_arrays(action, obs))
-        return obs
-
-    def normalized_force(self, action: float) -> float:
-        """Return the force over full scale for an action."""
-        return self.probe("normalized_force", ctypes.c_float(action), ctypes.c_float(self.full_thrust))
-
-    def hover_action(self) -> float:
-        """Return the action that a flight begins with."""
-        return self.probe("hover_action")
-
-
-@pytest.fixture(scope="module")
-def vehicle() -> Vehicle:
-    cfg = PointCtrlEnvCfg(num_envs=1)
-    return Vehicle.of(cfg, PointCtrlEnv(cfg).nominal)
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory, vehicle):
-    folder = tmp_path_factory.mktemp("crazyflie")
-    (folder / "app").mkdir()
-    origin = Origin("run/model_9.pt", 100.0)
-    write_crazyflie(CHeader(extract(policy("gru"))).text(origin), vehicle, origin, folder / "app")
-    probes = Path(__file__).parent / "probes.c"
-    return compile_c([probes], [folder / "app" / "src", STAND_IN], folder / "controller.so").path
-
-
-@pytest.fixture
-def controller(library, vehicle) -> ProbedController:
-    made = ProbedController(library, vehicle.full_thrust)
-    assert made.init()
-    return made
+from tests.export.firmware import BY_PID, HOVER, STILL, TARGET, index_of, turned
 
 
 def flying_env() -> PointCtrlEnv:
@@ -184,13 +109,6 @@ def test_nothing_is_flown_by_the_policy_before_it_is_enabled(controller):
     np.testing.assert_array_equal(controller.control(HOVER, STILL, TARGET, enabled=False), BY_PID)
 
 
-def index_of(what: dict[int, float], base: np.ndarray) -> np.ndarray:
-    out = base.copy()
-    for index, value in what.items():
-        out[index] = value
-    return out
-
-
 BAD = {
     "position that is NaN": {"state": index_of({0: np.nan}, HOVER)},
     "height that is infinite": {"state": index_of({2: np.inf}, HOVER)},
@@ -217,11 +135,6 @@ def test_what_is_not_sane_stops_the_motors_until_the_policy_is_disabled(controll
     np.testing.assert_array_equal(controller.control(**good), 0.0)
     np.testing.assert_array_equal(controller.control(**good, enabled=False), BY_PID)
     assert controller.control(**good).max() > 0.0
-
-
-def turned(heading: float) -> np.ndarray:
-    """Return the state of a level vehicle of a heading [rad]."""
-    return index_of({5: np.sin(0.5 * heading), 6: np.cos(0.5 * heading)}, HOVER)
 
 
 @pytest.mark.parametrize("here", [0.0, 1.0, 3.0, -3.0])

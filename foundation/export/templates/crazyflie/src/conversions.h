@@ -113,14 +113,18 @@ static inline bool foundation_is_number(float value) {
   return fabsf(value) < FOUNDATION_LARGEST;
 }
 
-/* Whether the estimate is finite, is an attitude, and lies within the bounds that the policy was trained in. */
-static inline bool foundation_is_sane(const state_t *state, const Axis3f *gyro) {
+/* Whether the estimate is finite, is an attitude, and lies within the bounds that the policy was trained in: of the
+ * velocity per axis of the frame of a heading [rad], in which the policy observes it, of the angular velocity per axis
+ * of the body. */
+static inline bool foundation_is_sane(const state_t *state, const Axis3f *gyro, float heading) {
   const float fastest = FOUNDATION_MAX_VELOCITY;
   const float turning = FOUNDATION_MAX_ANGULAR_VELOCITY;
   const quaternion_t *q = &state->attitudeQuaternion;
   const float norm = q->x * q->x + q->y * q->y + q->z * q->z + q->w * q->w;
-  const float speeds[3] = {state->velocity.x, state->velocity.y, state->velocity.z};
+  float speeds[3];
   const float rates[3] = {gyro->x, gyro->y, gyro->z};
+  foundation_to_heading(cosf(heading), sinf(heading), state->velocity.x, state->velocity.y, speeds);
+  speeds[2] = state->velocity.z;
   bool sane = foundation_is_number(state->position.x) && foundation_is_number(state->position.y)
     && foundation_is_number(state->position.z);
   sane = sane && norm > 0.9f && norm < 1.1f;

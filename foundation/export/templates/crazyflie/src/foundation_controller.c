@@ -42,7 +42,9 @@ typedef enum { IDLE = 0, FLYING = 1, STOPPED = 2, TOO_WEAK = 3 } mode_of_policy_
 static policy_state_t policy;
 static float action[4];
 static float forces[4];
+/* Heading of the setpoint, kept when a setpoint has none, and of the frame that the policy flies in [rad]. */
 static float held_heading;
+static float heading;
 static uint32_t calls;
 static uint8_t enable = 0;
 static uint8_t mode = IDLE;
@@ -67,7 +69,7 @@ static bool is_high_enough(const setpoint_t *setpoint, const state_t *state) {
 }
 
 static bool is_sane(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
-  return foundation_is_sane(state, &sensors->gyro) && foundation_is_number(setpoint->position.x)
+  return foundation_is_sane(state, &sensors->gyro, heading) && foundation_is_number(setpoint->position.x)
     && foundation_is_number(setpoint->position.y) && foundation_is_number(setpoint->position.z)
     && (setpoint->mode.yaw != modeAbs || foundation_is_number(setpoint->attitude.yaw));
 }
@@ -90,12 +92,15 @@ static void stop(void) {
   DEBUG_PRINT("Not sane: motors stopped, set foundation.enable to 0\n");
 }
 
-static void step(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
-  float obs[FOUNDATION_OBS_DIM];
+static void choose_frame(const setpoint_t *setpoint, const state_t *state) {
   if (setpoint->mode.yaw == modeAbs) {
     held_heading = setpoint->attitude.yaw * FOUNDATION_RADIANS_PER_DEGREE;
   }
-  const float heading = foundation_next_heading(&state->attitudeQuaternion, held_heading);
+  heading = foundation_next_heading(&state->attitudeQuaternion, held_heading);
+}
+
+static void step(const setpoint_t *setpoint, const sensorData_t *sensors, const state_t *state) {
+  float obs[FOUNDATION_OBS_DIM];
   foundation_observe(state, &sensors->gyro, &setpoint->position, heading, action, obs);
   policy_step(&policy, obs, action);
   for (int motor = 0; motor < 4; ++motor) {
@@ -112,10 +117,14 @@ static void fly(const setpoint_t *setpoint, const sensorData_t *sensors, const s
   if (mode == IDLE) {
     begin(state);
   }
+  const bool steps = calls++ % CALLS_PER_STEP == 0;
+  if (mode == FLYING && steps) {
+    choose_frame(setpoint, state);
+  }
   if (mode == FLYING && !is_sane(setpoint, sensors, state)) {
     stop();
   }
-  if (mode == FLYING && calls++ % CALLS_PER_STEP == 0) {
+  if (mode == FLYING && steps) {
     step(setpoint, sensors, state);
   }
 }

@@ -18,7 +18,8 @@
 #ifndef FOUNDATION_HEADING_REACH
 #define FOUNDATION_HEADING_REACH $heading_reach
 #endif
-/* Bounds per axis at which training gives up [m/s], [rad/s]. */
+/* Bounds at which training gives up: of the velocity per axis of the policy's frame [m/s], of the angular velocity
+ * per axis of the body [rad/s]. */
 #define FOUNDATION_MAX_VELOCITY $max_velocity
 #define FOUNDATION_MAX_ANGULAR_VELOCITY $max_angular_velocity
 

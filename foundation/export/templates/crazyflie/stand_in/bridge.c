@@ -86,6 +86,10 @@ void bridge_control(
   }
 }
 
+int bridge_is_stopped(void) {
+  return mode == STOPPED;
+}
+
 void bridge_action(float *last) {
   for (int motor = 0; motor < 4; ++motor) {
     last[motor] = action[motor];
