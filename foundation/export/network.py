@@ -120,7 +120,7 @@ def extract(model: MLPModel) -> Network:
 
     if type(model) not in (MLPModel, RNNModel):
         raise ExportError(
-            f"a {type(model).__name__} cannot be written as C, only MLPModel and RNNModel; use onnx or torchscript"
+            f"{type(model).__name__} cannot be written as C, only MLPModel and RNNModel; use onnx or torchscript"
         )
     mean = scale = None
     if not isinstance(model.obs_normalizer, nn.Identity):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -91,6 +92,24 @@ def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, 
     assert message in error
     assert "Traceback" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_all_leaves_c_out_and_says_so_where_the_network_cannot_be_written_in_c(student_run, tmp_path, capsys):
+    run = shutil.copytree(student_run, tmp_path / "run", ignore=shutil.ignore_patterns("exported"))
+    params = run / "params" / "agent.yaml"
+    changed = re.sub(
+        r"(student:\n(?:  .*\n)*?  class_name: )MLPModel", r"\1tests.export.models:OwnModel", params.read_text()
+    )
+    assert changed != params.read_text()
+    params.write_text(changed)
+    export.main(["--checkpoint", str(run), "--output", str(tmp_path / "out")])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"policy.onnx", "policy.pt"}
+    assert "no policy.h: OwnModel cannot be written as C" in capsys.readouterr().out
+    # Asked for by name, it is an error.
+    with pytest.raises(SystemExit) as caught:
+        export.main(["--checkpoint", str(run), "--output", str(tmp_path / "out"), "--format", "c"])
+    assert caught.value.code == 1
+    assert "cannot be written as C, only MLPModel and RNNModel; use onnx or torchscript" in capsys.readouterr().err
 
 
 def test_the_packaged_teacher_is_exported_to_the_working_directory(tmp_path, monkeypatch):

@@ -10,6 +10,10 @@ GROUPS = {"student": ["student"]}
 KINDS = ("mlp", "gru", "lstm")
 
 
+class OwnModel(MLPModel):
+    """A network that the formats in C do not know, as a user's own is."""
+
+
 def observations(count: int = 4, size: int = 22, seed: int = 0) -> TensorDict:
     generator = torch.Generator().manual_seed(seed)
     return TensorDict({"student": torch.randn(count, size, generator=generator)}, batch_size=count)

@@ -203,7 +203,7 @@ def test_formats_in_c_refuse_images_in_one_line_that_names_the_formats_that_take
     with pytest.raises(ExportError) as caught:
         export(source(EXAMPLE), form, tmp_path / form)
     message = str(caught.value)
-    assert message.startswith("a CNNModel cannot be written as C")
+    assert message.startswith("CNNModel cannot be written as C")
     assert "\n" not in message
     # Those that the tests above fly.
     assert message.endswith("use onnx or torchscript")
