@@ -68,8 +68,16 @@ def place(tmp_path_factory) -> Path:
         move_run("point_ctrl_direct", "2025-12-01_18-51-49")
         train.main(["--task", "distillation", *SHORTER["train"], "agent.student.hidden_dims=[16,16]"])
         move_run("distillation", "2025-12-02_09-00-00")
+        exec(authored_vehicle(), {})  # writes quad250.usda
         export.main(["--checkpoint", "logs/rsl_rl/distillation", "--output", "exported"])
     return folder
+
+
+def authored_vehicle() -> str:
+    """Return the block of docs/VEHICLES.md that writes a vehicle."""
+    found = re.search(r"^```python\n(from pxr .*?)^```", (ROOT / "docs" / "VEHICLES.md").read_text(), re.S | re.M)
+    assert found is not None
+    return found[1]
 
 
 def move_run(experiment: str, name: str) -> None:

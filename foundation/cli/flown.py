@@ -72,17 +72,12 @@ def print_vehicle(env: Any, label: str) -> None:
 
 def vehicle_line(env: Any) -> str:
     """Return the vehicle, family and rate that an environment flies, in one line."""
-    import numpy as np
-
+    from foundation.sim import describe_vehicle
     from foundation.tasks.run_vehicle import vehicle_name
 
-    cfg, nominal = env.cfg, env.nominal
-    arm = float(np.linalg.norm(nominal.rotor_pos_b[0, :, :2], axis=-1).mean())
-    return (
-        f"vehicle {vehicle_name(cfg.robot.spawn.usd_path)}: {nominal.mass[0]:.3g} kg, arm {arm * 1e3:.3g} mm, "
-        f"thrust-to-weight {nominal.thrust_to_weight[0]:.3g}; family {cfg.randomization.family}, "
-        f"{1.0 / cfg.sim.dt:g} Hz"
-    )
+    cfg = env.cfg
+    vehicle = describe_vehicle(env.nominal, vehicle_name(cfg.robot.spawn.usd_path))
+    return f"vehicle {vehicle}; family {cfg.randomization.family}, {1.0 / cfg.sim.dt:g} Hz"
 
 
 def differing(params_dir: Path, env_cfg: Any) -> list[str]:

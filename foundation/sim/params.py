@@ -13,6 +13,9 @@ from foundation.sim.layout import first_indices
 GRAVITY = 9.81
 """Gravitational acceleration [m/s^2], the value crazyflow identifies its models with."""
 
+ALTERNATING = (1, -1, 1, -1)
+"""Turning directions of a Crazyflie's rotors, in the order of :class:`QuadParams`."""
+
 Columns = Callable[["QuadParams"], np.ndarray]
 
 
@@ -196,5 +199,15 @@ class MotorParams:
     """Time constant of a rotor slowing down [s]."""
     drag: tuple[float, float, float] = (0.01520, 0.01520, 0.02205)
     """Linear drag along the body axes [N s/m]."""
-    spin: tuple[int, int, int, int] = (1, -1, 1, -1)
-    """Turning direction, +1 counter-clockwise from above, used for rotors whose USD joint has no drive."""
+    spin: tuple[int, int, int, int] | None = None
+    """Turning directions, +1 counter-clockwise from above, of rotors whose USD joint has no drive; others must
+    have the same. None stands for those of a Crazyflie, :data:`ALTERNATING`."""
+
+    def __post_init__(self) -> None:
+        """Check the turning directions.
+
+        Raises:
+            ValueError: If they are not four of +1 and -1.
+        """
+        if self.spin is not None and (len(self.spin) != 4 or any(one not in (1, -1) for one in self.spin)):
+            raise ValueError(f"MotorParams.spin must be four of 1 and -1, as [1,-1,1,-1], got {list(self.spin)}")

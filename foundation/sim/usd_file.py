@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 LONGEST_READ = 10
 """Timeout of reading a binary file [s]: USD can hang on a damaged one."""
 _BINARY = (b"PXR-USDC", b"PK")
+_LFS = b"version https://git-lfs"
 
 _EXPECTED = (
     "a readable USD file (.usd, .usda, .usdc, .usdz) with one rigid body that has mass and inertia, and "
-    "four propellers attached to it by revolute joints along its vertical axis, one in each quadrant"
+    "four propellers attached to it by revolute joints along its vertical axis, one in each quadrant, that turn "
+    "in alternating directions"
 )
 
 
@@ -38,17 +40,34 @@ def open_stage(path: str) -> Usd.Stage:
     Raises:
         UsdVehicleError: If the file is missing or USD cannot open it.
     """
-    from pxr import Tf, Usd
+    from pxr import Tf, Usd, UsdUtils
 
     if not os.path.isfile(path):
         raise UsdVehicleError(path, "no such file")
+    quiet = UsdUtils.CoalescingDiagnosticDelegate()  # takes USD's warnings of missing files, which our error names
     try:
         with open(path, "rb") as file:
-            if file.read(8).startswith(_BINARY):
-                return Usd.Stage.Open(_read_apart(path))
-        return Usd.Stage.Open(path)
+            start = file.read(len(_LFS))
+        if start == _LFS:
+            raise UsdVehicleError(path, "a pointer of Git LFS instead of the file itself; run git lfs pull")
+        if not start:
+            raise UsdVehicleError(path, "an empty file")
+        if start.startswith(_BINARY):
+            return Usd.Stage.Open(_read_apart(path))
+        stage = Usd.Stage.Open(path)
     except (Tf.ErrorException, UnicodeError, OSError) as error:  # UnicodeError for names that are not UTF-8
         raise UsdVehicleError(path, "a file that USD cannot open") from error
+    finally:
+        del quiet
+    if names := usd_text.unopened_files(stage):
+        raise _incomplete(path, names)
+    return stage
+
+
+def _incomplete(path: str, names: str) -> UsdVehicleError:
+    return UsdVehicleError(
+        path, f"a sublayer, reference or payload whose file is missing or cannot be opened ({names})"
+    )
 
 
 def _read_apart(path: str) -> Sdf.Layer:
@@ -69,6 +88,8 @@ def _read_apart(path: str) -> Sdf.Layer:
     except subprocess.TimeoutExpired as error:
         raise UsdVehicleError(path, f"a binary file that USD does not finish within {LONGEST_READ} s") from error
     except subprocess.CalledProcessError as error:
+        if error.returncode == usd_text.INCOMPLETE:
+            raise _incomplete(path, " ".join(error.stdout.decode(errors="replace").split())) from None
         words = error.stderr.decode(errors="replace").split("\n")
         reason = next((line for line in reversed(words) if line.strip()), "no reason given")
         raise UsdVehicleError(path, f"a binary file that USD cannot open ({shown(reason)})") from error

@@ -1,4 +1,4 @@
-"""Read the rigid bodies and rotors of a USD stage, in SI units and with Z up."""
+"""Numbers, poses and mass properties of a USD stage, in SI units and with Z up."""
 
 # usd-core ships no type information.
 # pyright: reportAttributeAccessIssue=false
@@ -16,17 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rotor:
-    """A propeller."""
-
-    hub: np.ndarray  # in the body's axes, relative to its origin [m]
-    spin: int  # +1 counter-clockwise from above, 0 if the file does not say
-    prim: Usd.Prim
-
-
-@dataclass(frozen=True)
 class MassPoint:
-    """Mass properties of a rigid body."""
+    """Mass properties of a rigid body, or of a part of one."""
 
     mass: float  # [kg]
     centre: np.ndarray  # in the base body's axes, relative to its origin [m]
@@ -44,68 +35,44 @@ class UsdReader:
         """
         from pxr import Gf, UsdGeom, UsdPhysics
 
-        self._stage = stage
-        self._path = path
+        self.stage = stage
+        self.path = path
         self._xforms = UsdGeom.XformCache()
         self._metres = self._unit("metersPerUnit", UsdGeom.GetStageMetersPerUnit(stage))
         self._kilograms = self._unit("kilogramsPerUnit", UsdPhysics.GetStageKilogramsPerUnit(stage))
-        y_up = UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y
+        self.up_axis = str(UsdGeom.GetStageUpAxis(stage))
         # Rotating by +90 degrees about x takes an up axis of +y to +z and keeps x forward.
         self._to_z_up = np.array(
-            Gf.Matrix3d(Gf.Rotation(Gf.Vec3d(1, 0, 0), 90.0 if y_up else 0.0)), dtype=float
+            Gf.Matrix3d(Gf.Rotation(Gf.Vec3d(1, 0, 0), 90.0 if self.up_axis == "Y" else 0.0)), dtype=float
         ).T.round(12)
 
-    def find_vehicle(self) -> tuple[Usd.Prim, list[Rotor]]:
-        """Return the base body and its rotors, front-right, back-right, back-left, front-left."""
-        from pxr import UsdPhysics
+    def prims(self) -> list[Usd.Prim]:
+        """Return every prim, those inside instances included."""
+        from pxr import Usd
 
-        bodies = [p for p in self._stage.Traverse() if p.HasAPI(UsdPhysics.RigidBodyAPI)]
-        if not bodies:
-            raise UsdVehicleError(self._path, "no rigid body")
-        joints = [UsdPhysics.RevoluteJoint(p) for p in self._stage.Traverse() if p.IsA(UsdPhysics.RevoluteJoint)]
-        ends = [self._joint_ends(joint) for joint in joints]
-        carried = {body: sum(body in pair for pair in ends) for body in bodies}
-        base = max(bodies, key=lambda body: carried[body])
-        if carried[base] != 4 or len(joints) != 4:
-            names = ", ".join(str(body.GetPath()) for body in bodies)
-            raise UsdVehicleError(
-                self._path,
-                f"{len(joints)} revolute joints, {carried[base]} of them on one body (rigid bodies: {names})",
-            )
-        rotors = [self._rotor(joint, pair, base) for joint, pair in zip(joints, ends, strict=True)]
-        others = set(bodies) - {base} - {rotor.prim for rotor in rotors}
-        if others or len({rotor.prim for rotor in rotors}) != 4:
-            names = ", ".join(sorted(str(body.GetPath()) for body in others)) or "none"
-            raise UsdVehicleError(
-                self._path, f"not four distinct propellers, or rigid bodies besides body and propellers ({names})"
-            )
-        return base, self._by_quadrant(rotors)
+        return list(self.stage.Traverse(Usd.TraverseInstanceProxies()))
 
-    def mass_point(self, prim: Usd.Prim, base: Usd.Prim) -> MassPoint:
-        """Return mass, centre and inertia of one rigid body, replacing unauthored sentinels."""
-        from pxr import UsdPhysics
+    def mass_points(self, body: Usd.Prim, base: Usd.Prim) -> list[MassPoint]:
+        """Return the masses of a rigid body, replacing unauthored sentinels; none if it has none authored.
 
-        api = UsdPhysics.MassAPI(prim)
-        mass = float(self._numbers(api.GetMassAttr(), 0.0)) * self._kilograms
-        if mass <= 0.0:
-            raise UsdVehicleError(self._path, f"no authored physics:mass on {prim.GetPath()}")
-        centre = self._numbers(api.GetCenterOfMassAttr(), np.zeros(3), unauthored=-np.inf)
-        diagonal = self._numbers(api.GetDiagonalInertiaAttr(), np.zeros(3))
-        if not diagonal.any() and prim == base:
-            raise UsdVehicleError(self._path, f"no authored physics:diagonalInertia on {prim.GetPath()}")
-        axes = self._rotation_to(prim, base) @ self._quat_matrix(api.GetPrincipalAxesAttr())
-        diagonal = diagonal * self._kilograms * np.square(self._metres)
-        return MassPoint(mass, self._point_in(base, prim, centre), axes @ np.diag(diagonal) @ axes.T)
+        As the physics schema has it, a mass authored on a prim is that of everything below it. What is below a
+        prim without a mass adds up, except other enabled bodies.
+        """
+        if mass := self._mass(body):
+            return [self._mass_point(body, base, mass)]
+        from pxr import Usd
 
-    def _unit(self, name: str, value: float) -> float:
-        if not 0.0 < value < np.inf:
-            raise UsdVehicleError(self._path, f"{name} = {value}, not a positive number")
-        return value
+        children = body.GetFilteredChildren(Usd.TraverseInstanceProxies())
+        return [point for child in children if not is_body(child) for point in self.mass_points(child, base)]
 
-    def _numbers(
+    def numbers(
         self, attribute: Usd.Attribute, default: np.ndarray | float, unauthored: float | None = None
     ) -> np.ndarray:
-        """Return an attribute's numbers, ``default`` if it has none or all of them are ``unauthored``."""
+        """Return an attribute's numbers, ``default`` if it has none or all of them are ``unauthored``.
+
+        Raises:
+            UsdVehicleError: If they are of another number or not finite.
+        """
         value = attribute.Get() if attribute else None
         if value is None:
             return np.asarray(default)
@@ -117,79 +84,98 @@ class UsdReader:
             return np.asarray(default)
         if numbers.shape != np.shape(default) or not np.isfinite(numbers).all():
             expected = f"{np.size(default)} finite numbers" if np.ndim(default) else "a finite number"
-            raise UsdVehicleError(self._path, f"{attribute.GetPath()} = {shown(value)}, not {expected}")
+            raise UsdVehicleError(self.path, f"{attribute.GetPath()} = {shown(value)}, not {expected}")
         return numbers
 
+    def point_in(self, base: Usd.Prim, prim: Usd.Prim, point: np.ndarray) -> np.ndarray:
+        """Return a point of ``prim``'s frame in the base body's axes, from its origin [m], Z up, shape (3,)."""
+        offset = (self._world(prim) @ np.append(point, 1.0))[:3] - self._world(base)[:3, 3]
+        point_b = self._to_z_up @ self._world_rotation(base).T @ offset * self._metres
+        if not np.isfinite(point_b).all():
+            raise UsdVehicleError(self.path, f"{prim.GetPath()} at no finite position")
+        return point_b
+
+    def rotation_in(self, base: Usd.Prim, prim: Usd.Prim, rotation: Usd.Attribute) -> np.ndarray:
+        """Return the rotation from a frame turned inside ``prim``'s to the base body's axes, Z up, shape (3, 3).
+
+        Args:
+            base: The base body.
+            prim: The prim whose frame ``rotation`` turns.
+            rotation: A quaternion; missing, or the unauthored zero, it counts as identity.
+        """
+        turned = self._world_rotation(base).T @ self._world_rotation(prim)
+        return self._to_z_up @ turned @ self._quat_matrix(rotation)
+
+    def _mass(self, prim: Usd.Prim) -> float:
+        """Return the authored mass [kg], 0 for none."""
+        from pxr import UsdPhysics
+
+        attribute = UsdPhysics.MassAPI(prim).GetMassAttr()
+        mass = float(self.numbers(attribute, 0.0)) * self._kilograms
+        if mass < 0.0:
+            raise UsdVehicleError(self.path, f"{attribute.GetPath()} = {mass:g} kg, not a positive number")
+        return mass
+
+    def _mass_point(self, prim: Usd.Prim, base: Usd.Prim, mass: float) -> MassPoint:
+        from pxr import UsdPhysics
+
+        api = UsdPhysics.MassAPI(prim)
+        centre = self.numbers(api.GetCenterOfMassAttr(), np.zeros(3), unauthored=-np.inf)
+        diagonal = (
+            self.numbers(api.GetDiagonalInertiaAttr(), np.zeros(3)) * self._kilograms * np.square(self._metres)
+        )
+        axes = self.rotation_in(base, prim, api.GetPrincipalAxesAttr())
+        return MassPoint(mass, self.point_in(base, prim, centre), axes @ np.diag(diagonal) @ axes.T)
+
+    def _unit(self, name: str, value: float) -> float:
+        if not 0.0 < value < np.inf:
+            raise UsdVehicleError(self.path, f"{name} = {value}, not a positive number")
+        return value
+
     def _quat_matrix(self, attribute: Usd.Attribute) -> np.ndarray:
-        """Return the rotation matrix of a quaternion; the unauthored zero counts as identity."""
         from pxr import Gf
 
         value = attribute.Get() if attribute else None
         if value is None:
             return np.eye(3)
         if not isinstance(value, (Gf.Quath, Gf.Quatf, Gf.Quatd)) or not np.isfinite(Gf.Quatd(value).GetLength()):
-            raise UsdVehicleError(self._path, f"{attribute.GetPath()} = {shown(value)}, not a quaternion")
+            raise UsdVehicleError(self.path, f"{attribute.GetPath()} = {shown(value)}, not a quaternion")
         if value.GetLength() == 0.0:
             return np.eye(3)
         return np.array(Gf.Matrix3d(Gf.Quatd(value).GetNormalized())).T
 
-    def _joint_ends(self, joint: Usd.SchemaBase) -> tuple[Usd.Prim | None, Usd.Prim | None]:
-        def target(rel: Usd.Relationship) -> Usd.Prim | None:
-            paths = rel.GetForwardedTargets()
-            return self._stage.GetPrimAtPath(paths[0]) if paths else None
-
-        return target(joint.GetBody0Rel()), target(joint.GetBody1Rel())
-
-    def _rotor(self, joint: Usd.SchemaBase, pair: tuple, base: Usd.Prim) -> Rotor:
-        from pxr import UsdPhysics
-
-        path = joint.GetPrim().GetPath()
-        base_is_first = pair[0] == base
-        prop = pair[1] if base_is_first else pair[0]
-        if prop is None or not prop.IsValid() or prop == base:
-            raise UsdVehicleError(self._path, f"joint {path} without a propeller")
-        position = joint.GetLocalPos0Attr() if base_is_first else joint.GetLocalPos1Attr()
-        rotation = joint.GetLocalRot0Attr() if base_is_first else joint.GetLocalRot1Attr()
-        axis = joint.GetAxisAttr().Get()
-        if not isinstance(axis, str) or axis not in ("X", "Y", "Z"):  # an asset's path compares equal to text
-            raise UsdVehicleError(self._path, f"joint {path} about the axis {shown(axis)}, not X, Y or Z")
-        axis_b = self._to_z_up @ self._quat_matrix(rotation) @ np.eye(3)["XYZ".index(axis)]
-        if abs(axis_b[2]) < 1.0 - 1e-3:
-            raise UsdVehicleError(
-                self._path, f"joint {path} whose axis {axis_b.round(3).tolist()} is not vertical"
-            )
-        drive = UsdPhysics.DriveAPI.Get(joint.GetPrim(), "angular")
-        velocity = float(self._numbers(drive.GetTargetVelocityAttr(), 0.0)) if drive else 0.0
-        # A joint turns body 1 against body 0: naming the propeller first reverses the drive.
-        direction = np.sign(axis_b[2]) * (1 if base_is_first else -1)
-        hub = self._point_in(base, base, self._numbers(position, np.zeros(3)))
-        return Rotor(hub, int(np.sign(velocity) * direction), prop)
-
-    def _by_quadrant(self, rotors: list[Rotor]) -> list[Rotor]:
-        quadrants = [(1, -1), (-1, -1), (-1, 1), (1, 1)]
-        found = {tuple(np.sign(rotor.hub[:2]).astype(int).tolist()): rotor for rotor in rotors}
-        if set(found) != set(quadrants):
-            places = [rotor.hub[:2].round(4).tolist() for rotor in rotors]
-            raise UsdVehicleError(self._path, f"rotors at x, y = {places} m, not one in each quadrant")
-        return [found[quadrant] for quadrant in quadrants]
-
-    def _point_in(self, base: Usd.Prim, prim: Usd.Prim, point: np.ndarray) -> np.ndarray:
-        """Return a point of ``prim``'s frame in the base body's axes, from its origin [m], Z up."""
+    def _world(self, prim: Usd.Prim) -> np.ndarray:
+        """Return the transform from ``prim``'s frame to the stage's, acting on columns, shape (4, 4)."""
         world = np.array(self._xforms.GetLocalToWorldTransform(prim)).T
-        base_world = np.array(self._xforms.GetLocalToWorldTransform(base)).T
-        offset = (world @ np.append(point, 1.0))[:3] - base_world[:3, 3]
-        point_b = self._to_z_up @ self._world_rotation(base).T @ offset * self._metres
-        if not np.isfinite(point_b).all():
-            raise UsdVehicleError(self._path, f"{prim.GetPath()} at no finite position")
-        return point_b
-
-    def _rotation_to(self, prim: Usd.Prim, base: Usd.Prim) -> np.ndarray:
-        """Return the rotation from ``prim``'s axes to the base body's, Z up."""
-        return self._to_z_up @ self._world_rotation(base).T @ self._world_rotation(prim)
+        if np.linalg.det(world[:3, :3]) < 0.0:
+            raise UsdVehicleError(
+                self.path,
+                f"a mirrored transform of {prim.GetPath()} (negative scale), which physics engines do not follow; "
+                "mirror positions and turning directions instead",
+            )
+        return world
 
     def _world_rotation(self, prim: Usd.Prim) -> np.ndarray:
-        matrix = self._xforms.GetLocalToWorldTransform(prim)
-        rotation = np.array(matrix.RemoveScaleShear().ExtractRotationMatrix()).T
+        from pxr import Gf
+
+        rotation = np.array(Gf.Matrix4d(self._world(prim).T).RemoveScaleShear().ExtractRotationMatrix()).T
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
-            raise UsdVehicleError(self._path, f"a transform of {prim.GetPath()} that is not finite or scales to 0")
+            raise UsdVehicleError(self.path, f"a transform of {prim.GetPath()} that is not finite or scales to 0")
         return rotation
+
+
+def is_body(prim: Usd.Prim) -> bool:
+    """Return whether a prim is a rigid body that is enabled; a disabled one is a plain frame."""
+    from pxr import UsdPhysics
+
+    if not prim.HasAPI(UsdPhysics.RigidBodyAPI):
+        return False
+    # An attribute of another type than bool has no value that would disable the body.
+    return UsdPhysics.RigidBodyAPI(prim).GetRigidBodyEnabledAttr().Get() is not False
+
+
+def is_kinematic(body: Usd.Prim) -> bool:
+    """Return whether a rigid body is moved by animation instead of forces."""
+    from pxr import UsdPhysics
+
+    return UsdPhysics.RigidBodyAPI(body).GetKinematicEnabledAttr().Get() is True

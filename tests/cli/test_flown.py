@@ -87,7 +87,8 @@ def test_evaluation_flies_the_vehicle_family_and_rate_of_the_run(teacher, tmp_pa
     assert result["overrides"] == []
     assert Path(result["policies"]["teacher"]["checkpoint"]).parent == teacher
     out = capsys.readouterr().out
-    assert "vehicle my quad: 0.0532 kg, arm 43.8 mm, thrust-to-weight 3.07; family none, 50 Hz" in out
+    assert "vehicle my quad: mass 53.2 g, arm 43.84 mm, inertia " in out
+    assert "thrust-to-weight 3.07; family none, 50 Hz" in out
     assert "warning" not in out
 
 
@@ -123,7 +124,7 @@ def test_play_flies_the_runs_vehicle(student, tmp_path, capsys):
     play.main(
         ["--checkpoint", str(student), "--num_envs", "2", "--steps", "3", "--output", str(tmp_path / "f.png")]
     )
-    assert "vehicle my quad: 0.0532 kg" in capsys.readouterr().out
+    assert "vehicle my quad: mass 53.2 g" in capsys.readouterr().out
 
 
 class TestWithoutTheOriginal:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foundation.sim.params import MotorParams
-from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad
+from foundation.sim.usd import CF2X_USD_PATH, UsdVehicleError, load_quad, read_vehicle
 
 CF2X = Path(CF2X_USD_PATH).read_text()
 
@@ -81,6 +81,9 @@ def test_a_y_up_file_gives_the_same_vehicle(nominal, tmp_path):
     text = re.sub(r"((?:localPos0|xformOp:translate) = )\(([^)]*)\)", to_y_up, text)
     text = re.sub(r"(diagonalInertia = )\(([^)]*)\)", r"\1(1.6572e-05, 2.9262e-05, 1.6656e-05)", text)
     assert_same_vehicle(load_quad(write(tmp_path, text)), nominal)
+    unauthored = read_vehicle(write(tmp_path, text.replace('    upAxis = "Y"\n', ""), "unauthored.usda"))
+    assert_same_vehicle(unauthored.params, nominal)
+    assert unauthored.findings == ["upAxis is not authored, so that Y is up"]
 
 
 def test_a_scaled_root_scales_positions(nominal, tmp_path):
@@ -134,9 +137,9 @@ def test_without_drives_the_configured_spin_is_used(tmp_path):
     assert load_quad(write(tmp_path, text), motor).rotor_spin[0].tolist() == [-1, 1, -1, 1]
 
 
-def test_a_reversed_drive_reverses_its_rotor(tmp_path):
-    text = CF2X.replace("targetVelocity = 1", "targetVelocity = -1", 1)
-    assert load_quad(write(tmp_path, text)).rotor_spin[0].tolist() == [-1, -1, 1, -1]
+def test_reversed_drives_reverse_their_rotors(tmp_path):
+    text = re.sub(r"targetVelocity = (-?)1", lambda m: f"targetVelocity = {'' if m[1] else '-'}1", CF2X)
+    assert load_quad(write(tmp_path, text)).rotor_spin[0].tolist() == [-1, 1, -1, 1]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +148,14 @@ def test_a_reversed_drive_reverses_its_rotor(tmp_path):
         (lambda t: t.replace('"PhysicsRigidBodyAPI", ', ""), "no rigid body"),
         (
             lambda t: t.replace('def PhysicsRevoluteJoint "m4', 'def PhysicsFixedJoint "m4'),
-            "3 revolute joints",
+            "3 enabled revolute joints",
         ),
         (
-            lambda t: t.replace("float physics:mass = 0.0008", "", 1),
-            "no authored physics:mass on /crazyflie/m1_prop",
+            lambda t: t.replace("float physics:mass = 0.025", "", 1),
+            "no authored physics:mass on /crazyflie/body",
         ),
         (lambda t: re.sub(r"float3 physics:diagonalInertia.*", "", t), "no authored physics:diagonalInertia"),
-        (lambda t: t.replace('axis = "Z"', 'axis = "X"', 1), "is not vertical"),
+        (lambda t: t.replace('axis = "Z"', 'axis = "X"', 1), "is not vertical (up is Z)"),
         (
             lambda t: t.replace("localPos0 = (0.031, -0.031", "localPos0 = (-0.031, -0.031"),
             "not one in each quadrant",
@@ -167,6 +170,15 @@ def test_a_reversed_drive_reverses_its_rotor(tmp_path):
         ),
         (lambda t: t.replace("</crazyflie/m2_prop>", "</crazyflie/m1_prop>"), "not four distinct propellers"),
         (lambda t: "not usd at all", "a file that USD cannot open"),
+        (lambda t: "", "an empty file"),
+        (
+            lambda t: "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n",
+            "a pointer of Git LFS instead of the file itself; run git lfs pull",
+        ),
+        (
+            lambda t: t.replace('    upAxis = "Z"\n', ""),
+            "axis [0.0, -1.0, 0.0] is not vertical (up is Y, as upAxis is not authored)",
+        ),
         (lambda t: t.replace("mass = 0.025", "mass = nan"), "body.physics:mass = nan, not a finite number"),
         (
             lambda t: t.replace("mass = 0.025", "mass = 0.025\n point3f physics:centerOfMass = (nan, 0, 0)"),
