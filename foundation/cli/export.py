@@ -55,9 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance",
         type=float,
-        default=1e-4,
         help="largest difference of an action on the same observations, as a share of the actions' scale: "
-        "their root mean square over the flight, or the action itself, if it is larger (default: 0.0001)",
+        "their root mean square over the flight, or the action itself, if it is larger (default: 0.0001; "
+        "crazyflie: 0.002)",
     )
     return parser
 
@@ -93,7 +93,8 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     from foundation.tasks.config import compose
 
     try:
-        require_tolerance(args.tolerance)
+        if args.tolerance is not None:
+            require_tolerance(args.tolerance)
     except ExportError as error:
         raise UsageError(f"--tolerance: {error}") from None
     task = load_task(args.task)

@@ -52,7 +52,7 @@ class Agreement:
     tolerance: float
     """Largest accepted value of ``same``."""
     terminated: int
-    """Episodes of the policy that ended before their time was out."""
+    """Episodes of the policy that ended before their time was out; 0 in an environment without ``time_outs``."""
     own: float | None
     """Largest relative difference in a flight of its own; None if the environment does not repeat a flight."""
     parted: int | None
@@ -78,7 +78,11 @@ class Agreement:
         )
 
     def _ends(self) -> str:
-        return f"; the policy ended {self.terminated} episodes early" if self.terminated else ""
+        return (
+            f"; {self.terminated} episodes of the policy failed before their time was out"
+            if self.terminated
+            else ""
+        )
 
 
 def require_tolerance(tolerance: float) -> None:
@@ -98,7 +102,7 @@ def require_agreement(
     model: MLPModel,
     make_stepper: Callable[[int], Stepper],
     make_env: Callable[[], VecEnv],
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     steps: int = STEPS,
     to_rotors: Callable[[np.ndarray], np.ndarray] = lambda actions: actions,
 ) -> Agreement:
@@ -111,20 +115,21 @@ def require_agreement(
         model: The policy.
         make_stepper: Returns the exported policy for a number of vehicles.
         make_env: Returns equal environments.
-        tolerance: Largest difference of an action on the same observations, relative to the actions' scale.
+        tolerance: Largest difference of an action on the same observations, relative to the actions' scale; None
+            stands for ``TOLERANCE``.
         steps: Number of steps.
         to_rotors: Maps the policy's actions to those that the exported policy returns, such as clipped ones.
 
     Raises:
         ExportError: If an action differs by more than the tolerance, or is not finite.
     """
+    tolerance = TOLERANCE if tolerance is None else tolerance
     require_tolerance(tolerance)
     with repeated_generators() as repeat:
         env = make_env()
         stepper = make_stepper(env.num_envs)
         flight = _fly_with_policy(model, stepper, env, steps)
         expected = to_rotors(np.stack(flight.expected))
-        _require_finite(expected)
         scale = _scale(expected)
         same = _differences(np.stack(flight.actions), expected, scale)
         _require_same(same, scale, tolerance)
@@ -161,9 +166,11 @@ def _fly_with_policy(model: MLPModel, stepper: Stepper, env: VecEnv, steps: int)
         obs = env.get_observations()
         require_readable(model, obs)
         flight = _Flight(obs.select(*groups_of(model)).clone())
-        for _ in range(steps):
+        for step in range(steps):
             inputs = arrays_of(model, obs)
             expected = model(obs)
+            if not expected.isfinite().all():
+                raise ExportError(f"an action of the policy itself is not finite at step {step}; it cannot fly")
             flight.actions.append(stepper(*inputs).copy())
             flight.expected.append(expected.numpy().copy())
             obs, _, dones, extras = env.step(expected)
@@ -200,13 +207,6 @@ def _differences(actions: np.ndarray, expected: np.ndarray, scale: np.ndarray) -
     off = np.abs(actions.astype(np.float64) - expected) / np.maximum(np.abs(expected), scale)
     # An action that is not finite differs from every other one.
     return np.where(np.isfinite(off), off, np.inf).max(axis=(1, 2))
-
-
-def _require_finite(expected: np.ndarray) -> None:
-    """Raise if the policy itself returns an action that is not finite."""
-    bad = ~np.isfinite(expected).all(axis=(1, 2))
-    if bad.any():
-        raise ExportError(f"an action of the policy itself is not finite at step {bad.argmax()}; it cannot fly")
 
 
 def _require_same(same: np.ndarray, scale: np.ndarray, tolerance: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from foundation.export.c_header import CHeader, Origin
 from foundation.export.c_library import BRIDGE, Compiled, CStepper, c_compiler, compile_c
-from foundation.export.closed_loop import TOLERANCE, Agreement, require_agreement, require_tolerance
+from foundation.export.closed_loop import Agreement, require_agreement, require_tolerance
 from foundation.export.crazyflie import (
     NOWHERE_CLAMPED,
     NUM_ACTIONS,
@@ -42,6 +42,10 @@ PROCESSOR_HZ = 168e6
 """Clock of the Crazyflie's STM32F405 [Hz]."""
 CYCLES_PER_MULTIPLY, CYCLES_PER_FUNCTION = 8, 150
 """Assumptions, not measurements: two loads, multiply, add and the loop, with weights in flash memory; tanhf."""
+CRAZYFLIE_TOLERANCE = 2e-3
+"""Largest difference of an action of a Crazyflie's controller, relative to the actions' scale. The controller
+rounds position and heading to about 1e-7 m and rad. A recurrent policy may integrate their errors, and then sums
+the rounding up over an episode: to 5e-4 with a GRU of 16."""
 LONGEST_STEP = 0.6e-3
 """Longest step on the vehicle [s]; the firmware's loop has a period of 1 ms, which other work needs, too."""
 
@@ -58,8 +62,9 @@ class Source:
     vehicle: Vehicle | None = None
     """Vehicle of a Crazyflie's controller; ``make_env`` then has the nominal vehicle, exact sensors and rotors at
     hover speed at first."""
-    tolerance: float = TOLERANCE
-    """Largest difference of an action on the same observations, relative to the actions' scale."""
+    tolerance: float | None = None
+    """Largest difference of an action on the same observations, relative to the actions' scale; None for the
+    format's own: ``TOLERANCE``, or ``CRAZYFLIE_TOLERANCE``."""
 
     def __post_init__(self) -> None:
         """Check the tolerance.
@@ -67,7 +72,8 @@ class Source:
         Raises:
             ExportError: If it is not a share.
         """
-        require_tolerance(self.tolerance)
+        if self.tolerance is not None:
+            require_tolerance(self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -171,9 +177,8 @@ def _crazyflie(source: Source, path: Path, work: Path) -> tuple[str, Agreement]:
     # In the environment a vehicle may stray farther than the setpoint's limit; the policies must agree there, too.
     compiled = compile_crazyflie(path, work / "controller.so", *NOWHERE_CLAMPED)
     make_stepper = partial(CrazyflieStepper, compiled.path, vehicle, must_fly=True)
-    agreement = require_agreement(
-        source.model, make_stepper, source.make_env, source.tolerance, to_rotors=_clipped
-    )
+    tolerance = CRAZYFLIE_TOLERANCE if source.tolerance is None else source.tolerance
+    agreement = require_agreement(source.model, make_stepper, source.make_env, tolerance, to_rotors=_clipped)
     facts = (
         f"policy at {vehicle.rate} Hz, {_stack(compiled)}, about {1e3 * seconds:.2f} ms a step there "
         f"({CYCLES_PER_MULTIPLY} cycles a multiplication and {CYCLES_PER_FUNCTION} a function assumed)"

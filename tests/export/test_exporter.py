@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_every_format_of_every_kind_flies_a_thousand_steps_as_the_policy_does(fo
     # In the task, which begins alike, the flights stay together.
     assert made.agreement.own <= 10 * TOLERANCE
     assert [path.name for path in tmp_path.iterdir()] == [made.path.name]
+
+
+def test_a_tolerance_that_is_given_holds_for_every_format_also_where_the_default_is_another(tmp_path):
+    for form in [*ALL, "crazyflie"]:
+        made = for_the_crazyflie("gru") if form == "crazyflie" else source("gru")
+        with pytest.raises(ExportError, match="more than 1e-12"):
+            export(replace(made, tolerance=1e-12), form, tmp_path)
+    assert export(for_the_crazyflie("gru"), "crazyflie", tmp_path).agreement.tolerance == 2e-3
 
 
 def change_after_writing(monkeypatch) -> None:
