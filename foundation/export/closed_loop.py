@@ -12,7 +12,7 @@ import torch
 from foundation.distill.observations import groups_of
 from foundation.export.errors import ExportError
 from foundation.export.generators import repeated_generators
-from foundation.export.inputs import arrays_of, require_readable
+from foundation.export.inputs import arrays_of, as_read, require_readable
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
@@ -163,9 +163,9 @@ def _fly_with_policy(model: MLPModel, stepper: Stepper, env: VecEnv, steps: int)
     """Fly the policy and ask the exported one for its actions on the way."""
     model.reset()
     with torch.inference_mode():
-        obs = env.get_observations()
+        obs = as_read(model, env.get_observations())
         require_readable(model, obs)
-        flight = _Flight(obs.select(*groups_of(model)).clone())
+        flight = _Flight(obs.clone())
         for step in range(steps):
             inputs = arrays_of(model, obs)
             expected = model(obs)
@@ -173,10 +173,10 @@ def _fly_with_policy(model: MLPModel, stepper: Stepper, env: VecEnv, steps: int)
                 raise ExportError(f"an action of the policy itself is not finite at step {step}; it cannot fly")
             flight.actions.append(stepper(*inputs).copy())
             flight.expected.append(expected.numpy().copy())
-            obs, _, dones, extras = env.step(expected)
-            ended = dones > 0
-            flight.terminated += int((ended & ~extras.get("time_outs", ended).bool()).sum())
-            model.reset(dones)
+            following, _, dones, extras = env.step(expected)
+            obs, ended = as_read(model, following), dones.reshape(-1) > 0
+            flight.terminated += int((ended & ~extras.get("time_outs", ended).reshape(-1).bool()).sum())
+            model.reset(ended)
             stepper.reset(ended.numpy())
     model.reset()
     return flight
@@ -186,13 +186,14 @@ def _fly_alone(model: MLPModel, stepper: Stepper, env: VecEnv, first: TensorDict
     """Return the exported policy's actions (T, N, A) in a flight of its own; None if it begins differently."""
     actions = []
     with torch.inference_mode():
-        obs = env.get_observations()
+        obs = as_read(model, env.get_observations())
         if not all(torch.equal(obs[group], first[group]) for group in groups_of(model)):
             return None
         for _ in range(steps):
             actions.append(stepper(*arrays_of(model, obs)).copy())
-            obs, _, dones, _ = env.step(torch.as_tensor(actions[-1]))
-            stepper.reset((dones > 0).numpy())
+            following, _, dones, _ = env.step(torch.as_tensor(actions[-1]))
+            obs = as_read(model, following)
+            stepper.reset((dones.reshape(-1) > 0).numpy())
     return np.stack(actions)
 
 

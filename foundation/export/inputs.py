@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from tensordict import TensorDict
 
 from foundation.distill.observations import groups_of
 from foundation.export.errors import ExportError
@@ -15,7 +16,6 @@ from foundation.export.generators import repeated_generators
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
     from rsl_rl.models import MLPModel
-    from tensordict import TensorDict
 
 
 def image_groups(model: MLPModel) -> list[str]:
@@ -24,24 +24,37 @@ def image_groups(model: MLPModel) -> list[str]:
 
 
 def arrays_of(model: MLPModel, obs: TensorDict) -> list[np.ndarray]:
-    """Return vector observations (N, O), O = 0 if there are none, and images (N, C, H, W) of their own dtype."""
+    """Return what :func:`as_read` gave as vectors (N, O), O = 0 if there are none, and images (N, C, H, W)."""
     vectors = [obs[group] for group in model.obs_groups] or [torch.zeros(obs.batch_size[0], 0)]
     return [torch.cat(vectors, dim=-1).numpy(), *(obs[group].numpy() for group in image_groups(model))]
 
 
-def require_readable(model: MLPModel, obs: TensorDict) -> None:
-    """Raise if a policy cannot read an environment's observations.
+def as_read(model: MLPModel, obs: TensorDict) -> TensorDict:
+    """Return the groups that a model reads, in the types that training stores: float32, but images of bytes as bytes.
 
     Raises:
-        ExportError: Names the missing observation group, or the shapes and dtypes that the policy cannot read.
+        ExportError: If the environment lacks a group.
     """
     names = [str(name) for name in obs.keys()]  # noqa: SIM118 - not every version of tensordict iterates over names
-    missing = [group for group in groups_of(model) if group not in names]
-    if missing:
-        raise ExportError(
-            f"the policy reads the observation group {missing[0]!r}, which its environment does not have; it has "
-            f"{', '.join(names)}"
-        )
+    read = {}
+    for group in groups_of(model):
+        if group not in names:
+            raise ExportError(
+                f"the policy reads the observation group {group!r}, which its environment does not have; it has "
+                f"{', '.join(names)}"
+            )
+        values = obs[group]
+        is_bytes = group in image_groups(model) and values.dtype == torch.uint8
+        read[group] = values if is_bytes else values.float()
+    return TensorDict(read, batch_size=obs.batch_size)
+
+
+def require_readable(model: MLPModel, obs: TensorDict) -> None:
+    """Raise if a policy cannot read observations.
+
+    Raises:
+        ExportError: Names the shapes and dtypes that the policy cannot read.
+    """
     try:
         model(obs)
     except RuntimeError as error:
@@ -63,7 +76,7 @@ def byte_images(model: MLPModel, make_env: Callable[[], VecEnv]) -> list[str]:
     if not groups:
         return []
     with repeated_generators():
-        obs = make_env().get_observations()
+        obs = as_read(model, make_env().get_observations())
     with torch.inference_mode():
         require_readable(model, obs)
     return [group for group in groups if obs[group].dtype == torch.uint8]

@@ -208,6 +208,37 @@ def test_a_tolerance_that_is_no_share_is_refused_before_anything_is_made(toleran
         require_agreement(policy(), never, never, tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool])
+def test_an_environment_of_other_types_and_shapes_is_read_as_in_training(dtype, tmp_path):
+    class Typed(ForeignEnv):
+        def get_observations(self):
+            obs = super().get_observations()
+            return TensorDict({"student": obs["student"].to(dtype)}, batch_size=obs.batch_size)
+
+        def step(self, actions):
+            obs, reward, dones, extras = super().step(actions)
+            # One column, as some hosts have it; flags of every type.
+            return obs, reward, dones.bool()[:, None], {"time_outs": extras["time_outs"][:, None]}
+
+    class Plain(Typed):
+        """The same in rsl_rl's own types."""
+
+        def get_observations(self):
+            obs = super().get_observations()
+            return TensorDict({"student": obs["student"].float()}, batch_size=obs.batch_size)
+
+        def step(self, actions):
+            obs, reward, dones, extras = super().step(actions)
+            return obs, reward, dones[:, 0].long(), {"time_outs": extras["time_outs"][:, 0]}
+
+    model, path = written(tmp_path)
+    torch.manual_seed(1)
+    found = compare(model, path, Typed)
+    assert (found.terminated, found.parted) == (0, None)
+    torch.manual_seed(1)
+    assert found == compare(model, path, Plain)
+
+
 def test_a_policy_whose_own_actions_are_not_finite_is_reported_as_that(tmp_path):
     model, path = written(tmp_path, "mlp")
     model.mlp[-1].bias.data[0] = float("nan")
