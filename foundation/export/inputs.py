@@ -30,7 +30,7 @@ def arrays_of(model: MLPModel, obs: TensorDict) -> list[np.ndarray]:
 
 
 def as_read(model: MLPModel, obs: TensorDict) -> TensorDict:
-    """Return the groups that a model reads, in the types that training stores: float32, but images of bytes as bytes.
+    """Return the groups that a model reads, as training stores them: float32, but images of bytes as bytes.
 
     Raises:
         ExportError: If the environment lacks a group.
