@@ -181,10 +181,15 @@ def test_the_newest_run_of_all_experiments_stands_for_their_folder(student, tmp_
 
 
 def test_ctrl_c_while_modules_are_imported_ends_with_one_line_and_130(tmp_path):
-    # Stands for a slow import: interrupts the process from within it.
-    (tmp_path / "torch.py").write_text(
-        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time\ntime.sleep(9)\n"
-    )
+    # Stands for a slow import: interrupts the process from within it. A process that was started in the background
+    # ignores the signal, unless it has a handler.
+    lines = [
+        "import os, signal, time",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",
+        "os.kill(os.getpid(), signal.SIGINT)",
+        "time.sleep(9)",
+    ]
+    (tmp_path / "torch.py").write_text("\n".join(lines))
     words = [sys.executable, "-m", "foundation.cli.main", "train", "--task", "point_ctrl"]
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
