@@ -188,7 +188,8 @@ class DaggerDistillation(HostedDistillation):
         self.log_metrics(extras)
         self.mixer.episodes_ended(dones)
         if self.dataset is None:
-            super().process_env_step(obs, rewards, dones, extras)
+            # rsl_rl 5.4 gives them to the student's normaliser.
+            super().process_env_step(self.recorder.as_stored(obs), rewards, dones, extras)
             return
         self.dataset.after_step(rewards, dones, extras)
         # As in rsl_rl, but without its update of the normaliser (5.4): that learns from the dataset alone.
