@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,19 +36,25 @@ def flown_environment(
         ConfigError: If a setting cannot work.
     """
     from foundation.tasks.config import compose
-    from foundation.tasks.run_vehicle import changed_vehicle
 
     folders = {role: folder for role, path in checkpoints.items() if (folder := _params_of(path)) is not None}
     source = folders.get("student") or next(iter(folders.values()), None)
     env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags)
-    changed = None if source is None else changed_vehicle(source)
-    if changed is not None:
-        print(f"warning: {changed}", flush=True)
+    warn_of_changed_vehicle(source)
     different = {role: names for role, folder in folders.items() if (names := differing(folder, env_cfg))}
     if different:
         named = "; ".join(f"{role}: {', '.join(names)}" for role, names in different.items())
         print(f"warning: flown with other settings than trained with, {named}", flush=True)
     return env_cfg
+
+
+def warn_of_changed_vehicle(params_dir: Path | None) -> None:
+    """Print a warning if the original of a run's vehicle has changed; does nothing without saved parameters."""
+    from foundation.tasks.run_vehicle import changed_vehicle
+
+    changed = None if params_dir is None else changed_vehicle(params_dir)
+    if changed is not None:
+        print(f"warning: {changed}", flush=True)
 
 
 def trained_vehicle(checkpoint: Path | None) -> dict[str, Any] | None:
@@ -84,18 +90,20 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
     """Return the settings in which an environment differs from a run's saved one, with both values."""
     from dataclasses import asdict
 
-    from foundation.tasks.saved_params import load_params
+    from foundation.tasks.saved_params import load_params, settings
 
-    trained = dict(_leaves(load_params(params_dir.parent, "env") or {}))
-    flown = dict(_leaves(asdict(env_cfg)))
+    trained = dict(settings(load_params(params_dir.parent, "env") or {}))
+    flown = dict(settings(asdict(env_cfg)))
     names = [
         f"env.{name} {trained[name]} -> {flown[name]}"
         for name in trained
         if name in flown and name not in NOT_COMPARED and not _equal(trained[name], flown[name])
     ]
-    vehicles = [_contents(values.get("robot.spawn.usd_path")) for values in (trained, flown)]
-    if None not in vehicles and vehicles[0] != vehicles[1]:
-        names.insert(0, f"env.robot.spawn.usd_path, now {flown['robot.spawn.usd_path']}")
+    before, now = (values.get("robot.spawn.usd_path") for values in (trained, flown))
+    # Files are compared only where they are not the same one.
+    vehicles = {before, now} if before == now else {_contents(before), _contents(now)}
+    if None not in vehicles and len(vehicles) == 2:
+        names.insert(0, f"env.robot.spawn.usd_path, now {now}")
     return names
 
 
@@ -109,22 +117,14 @@ def _params_of(checkpoint: Path) -> Path | None:
 
 def _contents(usd_path: str | None) -> str | None:
     """Return a vehicle as text; None if it cannot be read, which the environment reports."""
-    from foundation.sim.usd import CF2X, CF2X_USD_PATH
+    from foundation.sim.usd import CF2X
     from foundation.sim.usd_copy import flattened
     from foundation.sim.usd_file import UsdVehicleError
 
     try:
-        return flattened(CF2X_USD_PATH if usd_path in (None, CF2X) else usd_path)
+        return flattened(usd_path or CF2X)
     except UsdVehicleError:
         return None
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def _equal(first: Any, second: Any) -> bool:

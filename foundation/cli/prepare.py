@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
-from foundation.cli.flown import differing, print_vehicle, trained_vehicle
+from foundation.cli.flown import differing, print_vehicle, trained_vehicle, warn_of_changed_vehicle
 from foundation.cli.paths import LOG_ROOT
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
-from foundation.tasks.run_vehicle import changed_vehicle
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
@@ -134,15 +133,13 @@ def _compose(
         agent_cfg.init_from = str(start.student)
     spawn = env_cfg.robot.spawn
     if spawn.usd_path != CF2X:
-        spawn.usd_path = str(Path(spawn.usd_path).expanduser().resolve())
+        spawn.usd_path = str(Path(spawn.usd_path).resolve())
     return env_cfg, agent_cfg
 
 
 def _announce(env_cfg: Any, params_dir: Path | None, inherited: dict[str, Any] | None, start: Start) -> None:
     """Print where the environment's settings come from, if not from the task."""
-    changed = None if params_dir is None else changed_vehicle(params_dir)
-    if changed is not None:
-        print(f"warning: {changed}", flush=True)
+    warn_of_changed_vehicle(params_dir)
     names = [] if params_dir is None else differing(params_dir, env_cfg)
     if names:
         print(f"[Run] other settings of the environment than in {params_dir}: {', '.join(names)}", flush=True)

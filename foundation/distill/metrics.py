@@ -48,7 +48,7 @@ class IterationMetrics:
 
     def add(self, extras: dict[str, Any], phase: int) -> None:
         """Let the logger find the metrics, and the phase, beside those of the environment."""
-        key, values = next(iter(copy_metrics(extras).items()), ("log", {}))
+        [(key, values)] = (copy_metrics(extras) or {"log": {}}).items()
         self._replaced = extras, key, extras.get(key)
         extras[key] = {**values, "Distillation/training_phase": float(phase), **self._values}
 

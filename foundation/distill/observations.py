@@ -42,10 +42,21 @@ def prepare_storage(storage: RolloutStorage, models: Iterable[Any]) -> None:
     )
 
 
+def stored_dtype(values: torch.Tensor, batch_dims: int = 1) -> torch.dtype:
+    """Return the type in which a group is stored and read: float32, but images of bytes stay bytes.
+
+    Args:
+        values: Observations of the group, (N, ...) or with more dimensions before those of one observation.
+        batch_dims: Number of these dimensions.
+    """
+    is_image = values.ndim >= batch_dims + _IMAGE_DIMS
+    return torch.uint8 if is_image and values.dtype == torch.uint8 else torch.float32
+
+
 def _storable(name: str, values: torch.Tensor) -> torch.Tensor:
-    """Return a group's storage (T, N, ...): its own if it is float32 or an image of bytes, else float32."""
-    is_image = values.ndim >= 2 + _IMAGE_DIMS
-    if values.dtype == torch.float32 or (values.dtype == torch.uint8 and is_image):
+    """Return a group's storage (T, N, ...): its own, or another one if it has to be of another type."""
+    dtype = stored_dtype(values, batch_dims=2)
+    if values.dtype == dtype:
         return values
     if values.is_complex():
         raise ValueError(
@@ -53,7 +64,7 @@ def _storable(name: str, values: torch.Tensor) -> torch.Tensor:
             "real and imaginary parts as two groups, or leave it out of obs_groups"
         )
     logger.warning(f"[DAgger] observation group {name!r} of dtype {values.dtype} is converted to float32")
-    return torch.zeros_like(values, dtype=torch.float32)
+    return torch.zeros_like(values, dtype=dtype)
 
 
 def select_groups(batch: TensorDict, groups: list[str]) -> TensorDict:

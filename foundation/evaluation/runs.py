@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from foundation.distill.runners.dagger import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, side_by_side, table, text
-from foundation.tasks.saved_params import PARAMS, load_params
+from foundation.tasks.saved_params import PARAMS, load_params, settings
 
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
 
@@ -80,10 +80,10 @@ def read_run(path: Path) -> Run:
     Raises:
         ConfigError: If its saved settings cannot be read.
     """
-    settings = {}
+    found = {}
     for group in ("env", "agent"):
-        settings |= dict(_leaves(load_params(path, group) or {}, group))
-    return Run(path, settings, read_curves(path))
+        found |= dict(settings(load_params(path, group) or {}, group))
+    return Run(path, found, read_curves(path))
 
 
 def differences(runs: Sequence[Run]) -> list[list[str]]:
@@ -133,11 +133,3 @@ def _size(file: Path) -> int:
         return file.stat().st_size if file.is_file() else 0
     except FileNotFoundError:  # an active run prunes its checkpoints
         return 0
-
-
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, child in value.items():
-            yield from _leaves(child, f"{name}.{key}")
-    else:
-        yield name, value

@@ -25,14 +25,14 @@ class Controller:
             library: The compiled controller. One loaded file holds the state of one vehicle.
             full_thrust: Thrust of one motor at the firmware's full scale [N].
         """
-        self.library = ctypes.CDLL(str(library.resolve()))
-        """The loaded library."""
+        self.functions = ctypes.CDLL(str(library.resolve()))
+        """The C functions of the loaded file."""
         self.full_thrust = full_thrust
         """Thrust of one motor at the firmware's full scale [N]."""
 
     def init(self) -> bool:
         """Restart the controller; return whether the firmware's self-test passes."""
-        return bool(self.library.bridge_init(ctypes.c_float(4.0 * self.full_thrust)))
+        return bool(self.functions.bridge_init(ctypes.c_float(4.0 * self.full_thrust)))
 
     def control(
         self,
@@ -59,17 +59,17 @@ class Controller:
         yaw, flags = ctypes.c_float(yaw_deg or 0.0), (int(enabled), int(has_position), int(yaw_deg is not None))
         arguments = (*c_arrays(state, gyro_deg, target), yaw, *flags, *c_arrays(forces))
         for _ in range(calls):
-            self.library.bridge_control(*arguments)
+            self.functions.bridge_control(*arguments)
         return forces
 
     def is_stopped(self) -> bool:
         """Return whether the controller has stopped the motors."""
-        return bool(self.library.bridge_is_stopped())
+        return bool(self.functions.bridge_is_stopped())
 
     def action(self) -> np.ndarray:
         """Return the controller's last action, shape (4,)."""
         action = np.empty(4, dtype=np.float32)
-        self.library.bridge_action(*c_arrays(action))
+        self.functions.bridge_action(*c_arrays(action))
         return action
 
 

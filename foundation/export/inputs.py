@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tensordict import TensorDict
 
-from foundation.distill.observations import groups_of
+from foundation.distill.observations import groups_of, stored_dtype
 from foundation.export.errors import ExportError
 from foundation.export.generators import repeated_generators
 
@@ -43,9 +43,7 @@ def as_read(model: MLPModel, obs: TensorDict) -> TensorDict:
                 f"the policy reads the observation group {group!r}, which its environment does not have; it has "
                 f"{', '.join(names)}"
             )
-        values = obs[group]
-        is_bytes = group in image_groups(model) and values.dtype == torch.uint8
-        read[group] = values if is_bytes else values.float()
+        read[group] = obs[group].to(stored_dtype(obs[group]))
     return TensorDict(read, batch_size=obs.batch_size)
 
 

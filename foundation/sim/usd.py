@@ -19,7 +19,7 @@ import numpy as np
 from foundation.sim.mixer import require_control
 from foundation.sim.params import ALTERNATING, MotorParams, QuadParams
 from foundation.sim.plausibility import implausible_values, require_possible_thrust, vehicle_warning
-from foundation.sim.usd_file import UsdVehicleError, open_stage, shown
+from foundation.sim.usd_file import UsdVehicleError, open_stage, shown, usd_errors
 from foundation.sim.usd_joints import Airframe, find_airframe
 from foundation.sim.usd_reader import UsdReader, is_kinematic
 
@@ -67,20 +67,15 @@ def read_vehicle(path: str = CF2X, motor: MotorParams | None = None) -> UsdVehic
     Raises:
         UsdVehicleError: If the file is missing, unreadable, not a quadrotor, or one that cannot fly.
     """
-    from pxr import Tf
-
     motor = motor or MotorParams()
     path = CF2X_USD_PATH if path == CF2X else path
     stage = open_stage(path)
-    try:
-        # QuadParams refuses the infinities that come of numbers too large.
-        with np.errstate(over="ignore", invalid="ignore"):
-            reader = UsdReader(stage, path)
-            airframe = find_airframe(reader)
-            vehicle = _compose(reader, airframe, motor)
-            return UsdVehicle(vehicle, _odd_attributes(reader, airframe) + implausible_values(vehicle))
-    except Tf.ErrorException as error:
-        raise UsdVehicleError(path, f"what USD cannot read ({shown(error.args[0].commentary)})") from error
+    # QuadParams refuses the infinities that come of numbers too large.
+    with usd_errors(path), np.errstate(over="ignore", invalid="ignore"):
+        reader = UsdReader(stage, path)
+        airframe = find_airframe(reader)
+        vehicle = _compose(reader, airframe, motor)
+        return UsdVehicle(vehicle, _odd_attributes(reader, airframe) + implausible_values(vehicle))
 
 
 def _compose(reader: UsdReader, airframe: Airframe, motor: MotorParams) -> QuadParams:

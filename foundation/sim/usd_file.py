@@ -4,9 +4,11 @@
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from foundation.sim import usd_text
@@ -32,6 +34,17 @@ class UsdVehicleError(ValueError):
     def __init__(self, path: str, found: str) -> None:
         """Compose the message from the file's path and what was found in it."""
         super().__init__(f"usd_path={path}: found {found}; expected {_EXPECTED}")
+
+
+@contextlib.contextmanager
+def usd_errors(path: str) -> Iterator[None]:
+    """Turn errors that USD raises about the file at ``path`` into a :class:`UsdVehicleError`."""
+    from pxr import Tf
+
+    try:
+        yield
+    except Tf.ErrorException as error:
+        raise UsdVehicleError(path, f"what USD cannot read ({shown(error.args[0].commentary)})") from error
 
 
 def open_stage(path: str) -> Usd.Stage:

@@ -97,6 +97,15 @@ def literal(value: Any) -> Any:
     return value
 
 
+def settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the name and value of every setting in nested groups, such as ``robot.motor.tau_up``."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from settings(item, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the name and value of everything in nested containers that is not a container."""
     if isinstance(value, (dict, list)):

@@ -19,13 +19,13 @@ class ProbedController(Controller):
     """The controller, with access to single functions of it."""
 
     def probe(self, name: str, *arguments):
-        function = getattr(self.library, f"probe_{name}")
+        function = getattr(self.functions, f"probe_{name}")
         function.restype = ctypes.c_float
         return function(*arguments)
 
     def pid_resets(self) -> int:
         """Return how often the firmware's own controller was reset."""
-        return self.library.probe_pid_resets()
+        return self.functions.probe_pid_resets()
 
     def next_heading(self, state: np.ndarray, wanted: float) -> float:
         """Return the heading that is flown to next for a wanted one [rad]."""
@@ -37,7 +37,7 @@ class ProbedController(Controller):
         """Return the 22 observations for the arguments of :meth:`control` and the previous action."""
         obs = np.empty(NUM_OBS, dtype=np.float32)
         arguments = c_arrays(state, gyro_deg, target)
-        self.library.probe_observe(*arguments, ctypes.c_float(yaw_deg), *c_arrays(action, obs))
+        self.functions.probe_observe(*arguments, ctypes.c_float(yaw_deg), *c_arrays(action, obs))
         return obs
 
     def normalized_force(self, action: float) -> float:

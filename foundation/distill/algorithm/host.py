@@ -48,12 +48,11 @@ def iterations_of_caller() -> tuple[int, int] | None:
     """
     frame = inspect.currentframe()
     for _ in range(_CALLERS):
-        frame = None if frame is None else frame.f_back
-        names = {} if frame is None else frame.f_locals
-        count, first = (
-            names.get("num_learning_iterations"),
-            getattr(names.get("self"), "current_learning_iteration", None),
-        )
+        frame = frame and frame.f_back
+        if frame is None:
+            break
+        count = frame.f_locals.get("num_learning_iterations")
+        first = getattr(frame.f_locals.get("self"), "current_learning_iteration", None)
         if isinstance(first, int) and isinstance(count, int):
             return first, first + count
     return None

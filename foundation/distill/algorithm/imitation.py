@@ -149,7 +149,7 @@ class Imitation:
         obs = {name: rows[f"obs/{name}"].flatten(0, len(shape) - 1) for name in groups_of(teacher)}
         with torch.no_grad(), self.objective.tapped():
             actions = teacher(TensorDict(obs, batch_size=[shape.numel()]))
-            labels = {"teacher_actions": self.alg.label_range.clip(actions)}
+            labels = {"teacher_actions": self.alg.label_range.clip_(actions.clone())}
             labels |= self.objective.labels(shape.numel(), lambda values: values[0])
         return {name: value.view(*shape, -1) for name, value in labels.items()}
 

@@ -38,9 +38,9 @@ class LabelRange:
         """Set the range that the environment applies; None if it does not say."""
         self._applied = None if applied is None else (applied[0].to(self._device), applied[1].to(self._device))
 
-    def clip(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return labels (..., A) in the range of ``label_clip``."""
-        return labels if self._clip is None else labels.clamp(*self._clip)
+    def clip_(self, labels: torch.Tensor) -> torch.Tensor:
+        """Bring labels (..., A) into the range of ``label_clip`` in place, and return them."""
+        return labels if self._clip is None else labels.clamp_(*self._clip)
 
     def report(self, labels: torch.Tensor) -> None:
         """Report labels (..., A) of a first rollout that the environment would clip heavily."""

@@ -55,7 +55,7 @@ class StepRecorder:
 
     def record_teacher_actions(self, actions: torch.Tensor) -> torch.Tensor:
         """Store the teacher's actions (N, A) as labels, and return them as stored."""
-        return self._storage.privileged_actions[self._storage.step].copy_(self._label_range.clip(actions))
+        return self._label_range.clip_(self._storage.privileged_actions[self._storage.step].copy_(actions))
 
     def finish_step(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
         """Store rewards and done flags, (N,) or (N, 1), and go on to the next step."""

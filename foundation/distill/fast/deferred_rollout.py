@@ -122,7 +122,7 @@ class _Rollout:
         if self._student_acts:
             labels = storage.privileged_actions
             self._teacher.run_rollout(storage.observations, labels)
-            labels.copy_(self._alg.label_range.clip(labels))
+            self._alg.label_range.clip_(labels)
         elif not self._runs_student:
             assert self._student is not None
             self._student.run_rollout(storage.observations, storage.actions)

@@ -92,8 +92,7 @@ class Collector:
             obs, rewards, dones, extras = env.step(actions.to(env.device))
             if self._check_steps:
                 self._check_step(obs, rewards)
-            obs = obs.to(self.device)
-            rewards, dones = rewards.to(self.device).reshape(-1), dones.to(self.device).reshape(-1)
+            obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
             alg.process_env_step(obs, rewards, dones, extras)
             logger.process_env_step(rewards, dones, extras)
         return obs

@@ -117,7 +117,7 @@ class RunLogger(Logger):
         """Log one step; see rsl_rl. Rewards and done flags may be of shape (N, 1)."""
         if self.copies_metrics:
             # rsl_rl reads nothing else of them, and when the iteration ends.
-            extras = dict(copy_metrics(extras))
+            extras = copy_metrics(extras)
         super().process_env_step(rewards.reshape(-1), dones.reshape(-1), extras, intrinsic_rewards)
 
     def add_metrics(self, extras: dict[str, Any]) -> None:
