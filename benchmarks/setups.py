@@ -40,9 +40,10 @@ def make_runner(
     log_dir: str | None = None,
     device: str = "cpu",
 ) -> DistillationRunner:
-    """Return a runner, ``stock`` or ``ours``, with the packaged teacher, weights and environment of the seed.
+    """Return a runner with the packaged teacher, and with weights and environment of the seed.
 
-    Its history has room for a rollout at least.
+    Side ``stock`` is rsl_rl's runner and algorithm, ``ours`` this project's with the task's settings, and ``class``
+    rsl_rl's runner with our class name and nothing else. Our history has room for a rollout at least.
     """
     _, agent_cfg = compose(load_task("distillation"), [*STUDENT_DRIVES, *overrides])
     least = num_envs * agent_cfg.num_steps_per_env
@@ -52,12 +53,16 @@ def make_runner(
         own = {field.name for field in fields(DaggerOptions)} - set(_OF_BOTH)
         algorithm = {name: value for name, value in cfg["algorithm"].items() if name not in own}
         cfg["algorithm"] = {**algorithm, "class_name": "Distillation"}
+    elif side == "class":
+        cfg["algorithm"] = {"class_name": "foundation.distill:DaggerDistillation", "rnd_cfg": None}
+        # The run's length is that of learn().
+        del cfg["max_iterations"]
     else:
         cfg["algorithm"]["teacher_checkpoint"] = str(packaged_teacher())
     torch.manual_seed(seed)
     with contextlib.redirect_stdout(io.StringIO()):
-        kind = DistillationRunner if side == "stock" else DaggerRunner
+        kind = DaggerRunner if side == "ours" else DistillationRunner
         runner = kind(make_env(num_envs, seed, device), cfg, log_dir, device)
-        if side == "stock":
+        if side != "ours":
             runner.load(str(packaged_teacher()))
     return runner

@@ -22,10 +22,6 @@ CFG = {
     "teacher": {**MODEL, "distribution_cfg": dict(GAUSSIAN)},
     "algorithm": {
         "class_name": "foundation.distill:DaggerDistillation",  # instead of "Distillation"
-        "phase1_iterations": 10,
-        "max_buffer_size": 100_000,
-        "mini_batch_size": 256,
-        "max_updates_per_iteration": 100,
         "teacher_checkpoint": str(packaged_teacher()),
         "rnd_cfg": None,
     },

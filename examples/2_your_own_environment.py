@@ -90,11 +90,6 @@ def student_cfg(teacher: str | list[str], student: dict | None = None, **options
         "algorithm": {
             "class_name": "foundation.distill:DaggerDistillation",
             "teacher_checkpoint": teacher,
-            "phase1_iterations": 5,
-            "max_buffer_size": 200_000,
-            "mini_batch_size": 500,
-            "max_updates_per_iteration": 50,
-            "gradient_length": 25,
             "rnd_cfg": None,
             **options,
         },

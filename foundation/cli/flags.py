@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 from foundation.cli.errors import UsageError
 
+_OF_ISAAC_SIM = (
+    "--experience",
+    "--kit_args",
+    "--rendering_mode",
+    "--xr",
+    "--verbose",
+    "--info",
+    "--viz",
+    "--visualizer",
+    "--anim_recording_enabled",
+    "--anim_recording_start_time",
+    "--anim_recording_stop_time",
+)
 ISAAC_LAB = {
+    "--headless": "this command opens no window",
     "--video": "training makes no video; watch it with --dashboard, film the policy with play --video",
     "--video_length": "foundation play --video films one episode; --steps sets its length",
     "--video_interval": "training makes no video; watch it with --dashboard",
@@ -17,6 +31,10 @@ ISAAC_LAB = {
     "--enable_cameras": "these tasks have no cameras",
     "--real-time": "foundation play --viewer viser flies in real time",
     "--disable_fabric": "there is no Fabric here",
+    "--export_io_descriptors": "docs/DEPLOY.md says what an exported policy reads and returns",
+    "--use_pretrained_checkpoint": "the packaged teacher is used where no checkpoint is named",
+    "--ray-proc-id": "Ray starts no processes here",
+    **dict.fromkeys(_OF_ISAAC_SIM, "there is no Isaac Sim application here"),
 }
 """Flags of Isaac Lab's scripts that mean nothing here, and the way out."""
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 import yaml
 
-from foundation.cli import evaluate, play, train
+from foundation.cli import evaluate, export, play, train
+from foundation.cli.flags import ISAAC_LAB
 from foundation.sim.usd import CF2X_USD_PATH, load_quad
 from foundation.sim.usd_copy import flattened
 from foundation.tasks.run_vehicle import changed_vehicle
@@ -198,11 +199,17 @@ def test_ctrl_c_while_modules_are_imported_ends_with_one_line_and_130(tmp_path):
     assert done.stderr.strip() == "interrupted"
 
 
-@pytest.mark.parametrize("flag", ["--video", "--distributed", "--agent", "--video_length=200"])
+@pytest.mark.parametrize("flag", [*sorted(ISAAC_LAB.keys() - {"--headless"}), "--video_length=200"])
 def test_flags_of_isaac_lab_that_mean_nothing_here_are_explained(flag, capsys):
     with pytest.raises(SystemExit):
         train.main(["--task", "point_ctrl", flag])
     assert f"{flag.partition('=')[0]} has no effect: " in capsys.readouterr().err
+
+
+def test_a_command_without_the_flag_explains_headless(capsys):
+    with pytest.raises(SystemExit):
+        export.main(["--checkpoint", "nowhere", "--headless"])
+    assert "--headless has no effect: this command opens no window" in capsys.readouterr().err
 
 
 def test_a_path_with_blanks_says_how_to_quote_it(capsys):
