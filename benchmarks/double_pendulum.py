@@ -13,7 +13,7 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 SEEN = {"feed-forward": slice(0, 8), "GRU": slice(0, 5)}
-"""What a student sees: position of the cart, sines and cosines of both angles; feed-forward also the velocities."""
+"""What a student sees: the cart's position, both angles' sines and cosines; feed-forward also the velocities."""
 
 
 class DoublePendulum(VecEnv):

@@ -42,8 +42,8 @@ def make_runner(
 ) -> DistillationRunner:
     """Return a runner with the packaged teacher, and with weights and environment of the seed.
 
-    Side ``stock`` is rsl_rl's runner and algorithm, ``ours`` this project's with the task's settings, and ``class``
-    rsl_rl's runner with our class name and nothing else. Our history has room for a rollout at least.
+    Side ``stock`` is rsl_rl's runner and algorithm, ``ours`` this project's with the task's settings, and
+    ``class`` rsl_rl's runner with our class name and nothing else. Our history has room for a rollout at least.
     """
     _, agent_cfg = compose(load_task("distillation"), [*STUDENT_DRIVES, *overrides])
     least = num_envs * agent_cfg.num_steps_per_env

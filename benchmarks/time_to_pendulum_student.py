@@ -1,8 +1,9 @@
 """Target 1 on another task: seconds to a student that balances MuJoCo's double pendulum as its teacher does.
 
-gymnasium's ``InvertedDoublePendulum-v5``, 32 environments x 50 steps, and a teacher trained with PPO first. Both sides
-run under rsl_rl's own runner. rsl_rl's ``Distillation`` makes four passes over each rollout, with the best learning rate
-of three: that with the least median over all seeds; ours has nothing but its class name. The GRU sees no velocities.
+gymnasium's ``InvertedDoublePendulum-v5``, 32 environments x 50 steps, and a teacher trained with PPO first. Both
+sides run under rsl_rl's own runner. rsl_rl's ``Distillation`` makes four passes over each rollout, with the best
+learning rate of three: that with the least median over all seeds; ours has nothing but its class name. The GRU sees
+no velocities.
 After every iteration the clock stops while the student balances 16 pendulums; it has reached the teacher when its
 return is 95 % of the teacher's. Checked first: the teacher balances.
 
@@ -92,9 +93,7 @@ def main() -> None:
             }
             sides["class defaults"] = functools.partial(run, ours, MOST_ITERATIONS["ours"])
             title = f"1 time to a {student} student that balances a double pendulum"
-            targets, details = stopped_clock.compare(
-                title, sides, {"class defaults": LIMITS[student]}, args.seeds
-            )
+            targets, details = stopped_clock.compare(title, sides, {"class defaults": LIMITS[student]}, args.seeds)
             record("time_to_pendulum_student", targets, details | {"teacher": balanced})
 
 

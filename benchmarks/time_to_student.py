@@ -1,14 +1,14 @@
 """Target 1: seconds from the first environment step to a student with 95 % of its teacher's return.
 
-Task ``distillation`` at 100 environments x 100 steps and the packaged teacher. rsl_rl's ``Distillation`` has the task's
-settings and the best learning rate of three: that with the least median over all seeds. Ours has
+Task ``distillation`` at 100 environments x 100 steps and the packaged teacher. rsl_rl's ``Distillation`` has the
+task's settings and the best learning rate of three: that with the least median over all seeds. Ours has
 
 - the task's settings, the student acting from the first step on,
 - the same, the teacher acting in the first iteration (``two-stage``),
 - nothing but its class name, under rsl_rl's own runner (``class defaults``), in a run of 20 iterations.
 
-After every iteration the clock stops while the student flies 256 episodes. Checked first: with both switches off, this
-project's algorithm gives the weights of rsl_rl's bit for bit.
+After every iteration the clock stops while the student flies 256 episodes. Checked first: with both switches off,
+this project's algorithm gives the weights of rsl_rl's bit for bit.
 
 Run: python benchmarks/time_to_student.py [--seeds 5]
 """

@@ -15,7 +15,7 @@ from foundation.distill.algorithm.assembly import make_dataset, make_objective
 from foundation.distill.algorithm.hosted import HostedDistillation
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
-from foundation.distill.algorithm.learning_rate import LearningRate
+from foundation.distill.algorithm.learning_rate import LearningRate, with_learning_rate
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
@@ -62,10 +62,11 @@ class DaggerDistillation(HostedDistillation):
             CheckpointError: If the teacher's checkpoint cannot be used.
         """
         reject_unknown(options)
+        options = with_learning_rate(options)
         own = DaggerOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
         stock_options = {name: value for name, value in options.items() if name not in OPTION_NAMES}
         own.check_run(storage.num_transitions_per_env, stock_options.get("multi_gpu_cfg") is not None)
-        rate = stock_options.setdefault("learning_rate", 1e-3)
+        rate = stock_options["learning_rate"]
         self.learning_rates = LearningRate(rate, own.learning_rate_schedule, own.learning_rate_iterations)
         super().__init__(
             student,

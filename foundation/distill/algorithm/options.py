@@ -97,7 +97,8 @@ class DaggerOptions:
     """Largest absolute value of a teacher's action, or lowest and highest: actions beyond are clipped before they
     are stored and applied. None clips nothing."""
     learning_rate_schedule: str = "constant"
-    """``constant``, ``linear`` or ``cosine`` decay to zero, or ``module:Class``."""
+    """``constant``, ``linear`` or ``cosine`` decay to zero, ``inverse_sqrt`` (a half after 30 iterations), or
+    ``module:Class``. Options that name neither this nor ``learning_rate`` get ``inverse_sqrt`` from 0.003."""
     learning_rate_iterations: int | None = None
     """Iterations until the learning rate is zero; our runner configuration sets it to the length of the run."""
 

@@ -44,6 +44,24 @@ def phases_of(runner, iterations) -> list[int]:
 
 
 @pytest.mark.parametrize(
+    ("options", "rates"),
+    [
+        ({}, [3e-3, 3e-3 / 1.1**0.5]),
+        ({"learning_rate": 2e-3}, [2e-3, 2e-3]),
+        ({"learning_rate_schedule": "constant"}, [1e-3, 1e-3]),
+        ({"use_dagger": False, "gradient_length": 5}, [1e-3, 1e-3]),
+    ],
+)
+@pytest.mark.parametrize("runner_class", RUNNERS)
+def test_the_default_learning_rate_falls_unless_rate_or_schedule_are_named(runner_class, options, rates):
+    runner, seen = build(runner_class, **options), []
+    for _ in rates:
+        runner.learn(1)
+        seen.append(runner.alg.optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
     ("rollout_size", "size"), [(10_000, 250), (60, 64), (1536, 64), (98_304, 2457), (1_000_000, 4096)]
 )
 def test_an_iteration_draws_a_hundred_mini_batches_of_a_fortieth_of_a_rollout(rollout_size, size):

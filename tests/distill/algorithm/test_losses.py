@@ -163,11 +163,12 @@ class TestLatentMatching:
         ("linear", [1.0, 0.75, 0.5, 0.25]),
         ("cosine", [1.0, 0.5 + 0.5 * 0.5**0.5, 0.5, 0.5 - 0.5 * 0.5**0.5]),
         ("constant", [1.0] * 4),
+        ("inverse_sqrt", [1.0, 1.1**-0.5, 1.2**-0.5, 1.3**-0.5]),
     ],
 )
 @pytest.mark.parametrize("use_dagger", [True, False])
 def test_the_learning_rate_follows_its_closed_form(kind, expected, use_dagger):
-    horizon = {} if kind == "constant" else {"learning_rate_iterations": 4}
+    horizon = {} if kind in ("constant", "inverse_sqrt") else {"learning_rate_iterations": 4}
     runner = stock_runner(
         learning_rate=0.01, learning_rate_schedule=kind, gradient_length=5, use_dagger=use_dagger, **horizon
     )
@@ -176,6 +177,6 @@ def test_the_learning_rate_follows_its_closed_form(kind, expected, use_dagger):
         runner.learn(1)
         rates.append(runner.alg.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.01 * share for share in expected])
-    if kind != "constant":
+    if horizon:
         with pytest.raises(ValueError, match="learning rate of zero: raise learning_rate_iterations, which is 4"):
             runner.learn(1)
