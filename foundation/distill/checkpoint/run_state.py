@@ -41,6 +41,8 @@ class RunState(_State):
     """All global random generators."""
     env: Any
     """The environment's ``state_dict``; None if it has none."""
+    env_training: dict[str, Any]
+    """What of the environment outlives its episodes, such as counters that curricula read, by name."""
     counters: dict[str, Any]
     """Steps, seconds and the last episodes, as the logger counts them."""
     episodes: dict[str, Any]
