@@ -12,6 +12,7 @@ import torch
 from rsl_rl.env import VecEnv
 
 from foundation.distill.log import logger
+from foundation.distill.observations import readable
 from foundation.evaluation.policies import Policy
 from foundation.evaluation.recording import PolicyFn, Recorder, reset_policy
 
@@ -68,7 +69,7 @@ def run_first_episodes(
     with torch.inference_mode(), from_the_start(policy, env):
         obs = env.get_observations()
         for step in range(limit):
-            actions = policy(obs)
+            actions = policy(readable(_model_of(policy), obs))
             _check_actions(actions, env, step)
             if recorder is not None:
                 recorder.before_step(obs, actions)
@@ -153,13 +154,17 @@ def _check_actions(actions: Any, env: VecEnv, step: int) -> None:
         raise EvaluationError(f"its action in environment {where} is not finite in step {step}")
 
 
+def _model_of(policy: PolicyFn | None) -> Any:
+    return policy.model if isinstance(policy, Policy) else policy
+
+
 @contextlib.contextmanager
 def from_the_start(policy: PolicyFn | None, env: VecEnv) -> Iterator[None]:
     """Reset a policy, and set a model to evaluation mode; afterwards a model has its former mode and hidden state.
 
     So a run can be evaluated between two calls of ``learn``.
     """
-    model: Any = policy.model if isinstance(policy, Policy) else policy
+    model = _model_of(policy)
     if not isinstance(model, torch.nn.Module):
         reset_policy(policy, torch.ones(env.num_envs, dtype=torch.bool, device=env.device))
         yield
