@@ -50,6 +50,13 @@ class RunState(_State):
     best_mean_reward: float
     """Mean return of ``best_model.pt``."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts by name; an environment that tells nothing besides its state leaves no trace."""
+        parts = super().to_dict()
+        if not self.env_training:
+            del parts["env_training"]
+        return parts
+
 
 @dataclass(frozen=True)
 class DaggerRunState(RunState):

@@ -265,7 +265,6 @@ class BaseRunner(OnPolicyRunner):
         self.best.inherit(run_dir, state["best_mean_reward"])
         self.logger.load_counters_state(state["counters"])
         self._rng_to_restore = state["rng"]
-        # Runs of earlier releases have no env_training.
         self.environment.restore(state["env"], state.get("env_training", {}))
         env_restored = self.environment.is_restored
         if env_restored:
