@@ -10,6 +10,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner, PpoRunner
+from foundation.evaluation import evaluate, write_report
 
 
 class PointMass(VecEnv):
@@ -96,16 +97,9 @@ def student_cfg(teacher: str | list[str], student: dict | None = None, **options
     }
 
 
-def mean_return(policy: torch.nn.Module, group: str, env: VecEnv) -> float:
-    """Return the mean return of one episode per environment, flown with the mean action."""
-    obs, total = env.get_observations(), torch.zeros(env.num_envs)
-    policy.eval()
-    policy.reset()
-    with torch.inference_mode():
-        for _ in range(env.max_episode_length):
-            obs, reward, *_ = env.step(policy(obs))
-            total += reward
-    return float(total.mean())
+def mean_return(policy: torch.nn.Module, env: type[PointMass] = PointMass) -> float | None:
+    """Return the mean return of 256 episodes with the mean action."""
+    return evaluate({"policy": policy}, lambda seed: env(256, seed), seeds=[1]).metrics["policy"][0]["mean_return"]
 
 
 def main(folder: str = "logs/example_2", iterations: int = 60) -> None:
@@ -114,8 +108,10 @@ def main(folder: str = "logs/example_2", iterations: int = 60) -> None:
     teacher = train_teacher(f"{folder}/teacher", iterations)
     runner = DaggerRunner(PointMass(32), student_cfg(teacher), f"{folder}/student")
     runner.learn(iterations // 2)
-    print(f"teacher {mean_return(runner.alg.teacher, 'teacher', PointMass(256, seed=1)):.1f}")
-    print(f"student {mean_return(runner.alg.student, 'student', PointMass(256, seed=1)):.1f}")
+    policies = {"teacher": runner.alg.teacher, "student": runner.alg.student}
+    result = evaluate(policies, lambda seed: PointMass(256, seed), seeds=range(1, 6))
+    print(result)
+    write_report(result, f"{folder}/report.html")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def main(folder: str = "logs/example_3", iterations: int = 60) -> None:
     for name, student in STUDENTS.items():
         runner = DaggerRunner(own.PointMass(32), own.student_cfg(teacher, student), f"{folder}/{name}")
         runner.learn(iterations)
-        returns["teacher"] = own.mean_return(runner.alg.teacher, "teacher", own.PointMass(256, seed=1))
-        returns[name] = own.mean_return(runner.alg.student, "student", own.PointMass(256, seed=1))
+        returns["teacher"] = own.mean_return(runner.alg.teacher)
+        returns[name] = own.mean_return(runner.alg.student)
     for name, value in returns.items():
         print(f"{name:13} {value:.1f}")
 

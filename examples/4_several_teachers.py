@@ -40,10 +40,9 @@ def main(folder: str = "logs/example_4", iterations: int = 60) -> None:
     teachers = [own.train_teacher(f"{folder}/teacher_{mass:g}kg", iterations, mass) for mass in MASSES]
     runner = DaggerRunner(LightAndHeavy(32), own.student_cfg(teachers), f"{folder}/student")
     runner.learn(iterations // 2)
-    env = LightAndHeavy(256, seed=1)
-    runner.alg.teacher.assign(env.teacher_id)
-    print(f"teachers {own.mean_return(runner.alg.teacher, 'teacher', env):.1f}")
-    print(f"student  {own.mean_return(runner.alg.student, 'student', LightAndHeavy(256, seed=1)):.1f}")
+    runner.alg.teacher.assign(LightAndHeavy(256).teacher_id)
+    print(f"teachers {own.mean_return(runner.alg.teacher, LightAndHeavy):.1f}")
+    print(f"student  {own.mean_return(runner.alg.student, LightAndHeavy):.1f}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main(folder: str = "logs/example_5", iterations: int = 60) -> None:
     for sampling in ("passes", f"{__name__}:NewestTwice"):
         runner = DaggerRunner(own.PointMass(32), own.student_cfg(teacher, sampling=sampling), None)
         runner.learn(iterations // 2)
-        value = own.mean_return(runner.alg.student, "student", own.PointMass(256, seed=1))
+        value = own.mean_return(runner.alg.student)
         print(f"{sampling:30} {value:.1f}")
 
 

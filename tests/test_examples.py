@@ -13,14 +13,20 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run an example for some iterations, and return the last number of each line that it prints, by its words."""
+    """Run an example for some iterations, and return the last number of each line that it prints, by its words.
+
+    Of a line of a table it is the first one.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def run_example(name: str, iterations: int) -> dict[str, float]:
         importlib.import_module(name).main(iterations=iterations)
         out = capsys.readouterr().out
-        return {words.strip(): float(number) for words, number in re.findall(r"^(\S.*?) +(-?[\d.]+)$", out, re.M)}
+        return {
+            words.strip(): float(number)
+            for words, number in re.findall(r"^(\S.*?) +(-?[\d.]+)(?: ±.*)?$", out, re.M)
+        }
 
     return run_example
 

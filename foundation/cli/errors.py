@@ -32,6 +32,7 @@ def interrupts_as_one_line() -> Iterator[None]:
 def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""
     from foundation.distill.checkpoint import CheckpointError
+    from foundation.evaluation import EvaluationError
     from foundation.sim.usd import UsdVehicleError
     from foundation.tasks.saved_params import ConfigError
     from foundation.viewer.errors import ViewerError
@@ -39,7 +40,15 @@ def errors_as_one_line() -> Iterator[None]:
     try:
         with interrupts_as_one_line():
             yield
-    except (UsageError, ConfigError, CheckpointError, UsdVehicleError, ViewerError, OSError) as error:
+    except (
+        UsageError,
+        ConfigError,
+        CheckpointError,
+        EvaluationError,
+        UsdVehicleError,
+        ViewerError,
+        OSError,
+    ) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
 

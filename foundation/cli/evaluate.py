@@ -16,7 +16,6 @@ from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import check_device, flight_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import beside, find_checkpoint, require_writable
-from foundation.cli.tables import print_table
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation
@@ -60,8 +59,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> No
         overrides: Settings of the environment.
         command: The command that repeats the evaluation, for the report.
     """
-    from foundation.evaluation.evaluation import Evaluation
-    from foundation.evaluation.policies import load_policy
+    from foundation import evaluation
     from foundation.tasks import create_env, load_task
 
     task = load_task(args.task)
@@ -78,21 +76,25 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> No
     env = make_env(args.seed)
     print_vehicle(env, "Evaluate")
     policies = {
-        role: load_policy(path, env.get_observations(), env.num_actions, args.device, role)
+        role: evaluation.load_policy(path, env.get_observations(), env.num_actions, args.device, role)
         for role, path in checkpoints.items()
     }
     for role, policy in policies.items():
         print(f"[Evaluate] {role}: {policy.path}", flush=True)
-    seeds = list(range(args.seed, args.seed + args.num_seeds))
-    result = Evaluation(args.task, args.num_envs, env_cfg.max_episode_length, seeds)
-    result.fly(policies, make_env, _Progress, keep_flights=report is not None)
-    _print(result)
+    seeds = range(args.seed, args.seed + args.num_seeds)
+    result = evaluation.evaluate(
+        policies, make_env, seeds, task=args.task, record_flights=report is not None, progress=_Progress
+    )
+    print(f"\n{result}")
+    if result.share is not None:
+        print(f"\nThe student reaches {result.share:.2%} of the teacher's mean return.")
     if args.json is not None:
         _write(Path(args.json), _json(result, checkpoints, env_cfg, overrides))
     if report is not None:
-        from foundation.evaluation.report import Context, report_html
+        from foundation.evaluation.report import Context
 
-        _write(report, report_html(result, Context(command, checkpoints, env_cfg)))
+        evaluation.write_report(result, report, Context(command, checkpoints))
+        print(f"[Evaluate] wrote {report}")
 
 
 def _json(result: Evaluation, checkpoints: dict[str, Path], env_cfg: Any, overrides: list[str]) -> str:
@@ -126,15 +128,6 @@ def _report_path(given: str | None, checkpoints: dict[str, Path]) -> Path:
     path = Path(given) if given else beside(checkpoints.get("student") or checkpoints["teacher"], "report.html")
     require_writable("--report", path)
     return path
-
-
-def _print(result: Evaluation) -> None:
-    seeds = result.seeds
-    flown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    print(f"\n{result.episodes} episodes of {result.steps} steps, {flown}")
-    print_table(*result.table())
-    if result.share is not None:
-        print(f"\nThe student reaches {result.share:.2%} of the teacher's mean return.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -82,17 +82,24 @@ def _runs_in(folder: Path) -> list[Path]:
     None if the folder is itself a run.
     """
     # os.path.isdir returns False, where Path.is_dir may raise, for a name that no folder can have.
-    if not os.path.isdir(folder) or list(folder.glob("*.pt")):
+    if not os.path.isdir(folder) or any(path.is_file() for path in folder.glob("*.pt")):
         return []
-    found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern)}
+    found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern) if path.is_file()}
     return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 
 def _newest_in(runs: list[Path]) -> Path:
-    """Return the newest intact checkpoint of the first run that has one."""
+    """Return the newest intact checkpoint of the first run that has one.
+
+    Of several runs, those whose saved parameters cannot be read are passed over.
+    """
     from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
 
     for run in runs:
+        unreadable = _unreadable(run) if len(runs) > 1 else None
+        if unreadable is not None:
+            print(f"[Run] passed over {run}: {unreadable}", flush=True)
+            continue
         path, passed_over = newest_intact(run)
         for reason in passed_over:
             print(f"[Run] passed over {run.name}/{reason}", flush=True)
@@ -106,5 +113,17 @@ def _newest_in(runs: list[Path]) -> Path:
     )
 
 
+def _unreadable(run: Path) -> str | None:
+    """Return why a run's saved parameters cannot be read, as those of other projects may be; None if they can."""
+    from foundation.tasks.saved_params import ConfigError, load_params
+
+    try:
+        for group in ("env", "agent"):
+            load_params(run, group)
+    except (ConfigError, OSError) as error:
+        return str(error)
+    return None
+
+
 def _checkpoints_in(run: Path) -> str:
-    return ", ".join(sorted(file.name for file in run.glob("*.pt"))) or "no checkpoint"
+    return ", ".join(sorted(file.name for file in run.glob("*.pt") if file.is_file())) or "no checkpoint"

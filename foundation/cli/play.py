@@ -153,7 +153,7 @@ def _checkpoint(args: argparse.Namespace, experiment: str) -> Path:
 
     if args.checkpoint is not None or args.load_run is not None:
         return find_checkpoint(args.checkpoint, args.load_run, experiment)
-    if any(LOG_ROOT.glob("*/*/*.pt")):
+    if any(path.is_file() for path in LOG_ROOT.glob("*/*/*.pt")):
         return find_checkpoint(str(LOG_ROOT), None, None)
     print(f"[Play] there are no runs under {LOG_ROOT} yet; the packaged teacher flies", flush=True)
     return packaged_teacher()

@@ -97,11 +97,9 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     from foundation.distill.algorithm.nan_report import NonFiniteError
     from foundation.distill.log import logger
 
-    # A continued environment keeps its episodes; new ones start spread over an episode's length.
-    fresh = runner.last_completed_iteration < 0
     try:
         with contextlib.closing(runner.logger.display):
-            runner.learn(iterations, init_at_random_ep_len=fresh)
+            runner.learn(iterations, init_at_random_ep_len=True)
     except KeyboardInterrupt as stop:
         logger.warning(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None

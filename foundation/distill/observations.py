@@ -36,10 +36,43 @@ def prepare_storage(storage: RolloutStorage, models: Iterable[Any]) -> None:
     if all(hasattr(model, "obs_groups") for model in models):
         read = {group for model in models for group in groups_of(model)}
         names = [name for name in names if name in read]
-    stored = {name: _storable(str(name), storage.observations[name]) for name in names}
+    stored = {name: _storable(str(name), storage.observations[name], "DAgger") for name in names}
     storage.observations = TensorDict(
         stored, batch_size=storage.observations.batch_size, device=storage.observations.device
     )
+
+
+def convert_storage(storage: RolloutStorage, read: Iterable[str], label: str) -> None:
+    """Store the groups that are read as float32, but images of bytes as they are.
+
+    Groups that are not read keep the environment's types.
+
+    Args:
+        storage: rsl_rl's storage of one rollout.
+        read: Names of the groups that are read.
+        label: Begins the line that tells of a conversion.
+
+    Raises:
+        ValueError: If a group's numbers cannot become float32.
+    """
+    for name in sorted(set(read) & set(storage.observations.keys())):
+        storage.observations[name] = _storable(name, storage.observations[name], label)
+
+
+def converted(obs: TensorDict, like: TensorDict) -> TensorDict:
+    """Return a copy of observations (N, ...) in the types of other ones; groups that those lack are left out."""
+    groups = {name: obs[name].to(values.dtype, copy=True) for name, values in like.items()}
+    return TensorDict(groups, batch_size=obs.batch_size, device=obs.device)  # pyright: ignore
+
+
+def readable(model: Any, obs: TensorDict) -> TensorDict:
+    """Return observations with the groups that a model reads in the types in which it reads them."""
+    changed = {
+        group: obs[group].to(dtype)
+        for group in (groups_of(model) if hasattr(model, "obs_groups") else [])
+        if (dtype := stored_dtype(obs[group])) != obs[group].dtype
+    }
+    return obs.copy().update(changed) if changed else obs  # pyright: ignore
 
 
 def stored_dtype(values: torch.Tensor, batch_dims: int = 1) -> torch.dtype:
@@ -53,7 +86,7 @@ def stored_dtype(values: torch.Tensor, batch_dims: int = 1) -> torch.dtype:
     return torch.uint8 if is_image and values.dtype == torch.uint8 else torch.float32
 
 
-def _storable(name: str, values: torch.Tensor) -> torch.Tensor:
+def _storable(name: str, values: torch.Tensor, label: str) -> torch.Tensor:
     """Return a group's storage (T, N, ...): its own, or another one if it has to be of another type."""
     dtype = stored_dtype(values, batch_dims=2)
     if values.dtype == dtype:
@@ -63,7 +96,7 @@ def _storable(name: str, values: torch.Tensor) -> torch.Tensor:
             f"observation group {name!r} has dtype {values.dtype}, which cannot be converted to float32; give its "
             "real and imaginary parts as two groups, or leave it out of obs_groups"
         )
-    logger.warning(f"[DAgger] observation group {name!r} of dtype {values.dtype} is converted to float32")
+    logger.warning(f"[{label}] observation group {name!r} of dtype {values.dtype} is converted to float32")
     return torch.zeros_like(values, dtype=dtype)
 
 

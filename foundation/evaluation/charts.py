@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from foundation.evaluation import curves as names
+from foundation.evaluation.chart_style import (
+    BLACK,
+    CYCLE,
+    GREEN,
+    GREY,
+    PURPLE,
+    VERMILION,
+    as_svg,
+    colour_of,
+    line_of,
+    new_chart,
+    new_figure,
+    plain,
+    styled,
+)
 from foundation.evaluation.curves import Curve, phase_switch
 from foundation.evaluation.recording import ROTORS
 
@@ -18,13 +30,6 @@ if TYPE_CHECKING:
 
     from foundation.evaluation.recording import Recording
 
-# Okabe and Ito's palette, made for colour-blind readers.
-BLUE, VERMILION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#1a1a1a"
-ORANGE, SKY = "#E69F00", "#56B4E9"
-GREY = "#6b6b6b"
-_CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-COLOURS = {"teacher": BLUE, "student": VERMILION}
-STYLES = {"teacher": "--", "student": "-"}
 AXES = ("x", "y", "z")
 BANDS = ((5, 95, 0.15), (25, 75, 0.3))
 """Quantiles of the bands [%] and their opacity."""
@@ -32,24 +37,6 @@ SHOWN_PATHS = 12
 """Vehicles whose paths are drawn."""
 SHOWN_ACTIONS = 20_000
 """Most actions drawn per rotor."""
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "foundation",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": BLACK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-}
-_styled = rc_context(_STYLE)  # pyright: ignore
 
 
 def loss_chart(curves: dict[str, Curve]) -> str | None:
@@ -62,7 +49,7 @@ def reward_chart(curves: dict[str, Curve]) -> str | None:
     return _curve_chart(curves, names.REWARD, "mean return", BLACK)
 
 
-@_styled
+@styled
 def overlay_chart(
     runs: dict[str, dict[str, Curve]], name: str, label: str, log: bool = False, over_time: bool = False
 ) -> str | None:
@@ -78,25 +65,25 @@ def overlay_chart(
     curves = {run: found[name] for run, found in runs.items() if name in found}
     if not curves:
         return None
-    figure, axes = _figure()
+    figure, axes = new_chart()
     for index, (run, curve) in enumerate(curves.items()):
         x = (curve.wall_time - curve.wall_time[0]) / 60.0 if over_time else curve.steps
-        colour, style = _CYCLE[index % len(_CYCLE)], ("-", "--", ":", "-.")[index // len(_CYCLE) % 4]
-        axes.plot(x, curve.values, color=colour, linestyle=style, linewidth=1.2, label=_plain(run))
+        colour, style = CYCLE[index % len(CYCLE)], ("-", "--", ":", "-.")[index // len(CYCLE) % 4]
+        axes.plot(x, curve.values, color=colour, linestyle=style, linewidth=1.2, label=plain(run))
     axes.set(xlabel="minutes" if over_time else "iteration", ylabel=label)
     if log and all((curve.values > 0.0).all() for curve in curves.values()):
         axes.set_yscale("log")
     axes.legend(fontsize=9)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-@_styled
+@styled
 def history_chart(curves: dict[str, Curve]) -> str | None:
     """Draw the fill of the history and the share of the teacher's actions."""
     size, share = curves.get(names.BUFFER_SIZE), curves.get(names.TEACHER_FRACTION)
     if size is None or share is None:
         return None
-    figure, axes = _figure()
+    figure, axes = new_chart()
     axes.plot(size.steps, size.values / 1e6, color=GREEN)
     axes.set(xlabel="iteration", ylabel="stored transitions [million]")
     axes.set_ylim(bottom=0.0)
@@ -108,18 +95,24 @@ def history_chart(curves: dict[str, Curve]) -> str | None:
     right.set_ylabel("share of the teacher's actions", color=PURPLE)
     right.set_ylim(-0.03, 1.03)
     _mark_switch(axes, curves)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-@_styled
+@styled
 def error_chart(flights: dict[str, Recording], settle_radius: float) -> str:
     """Draw the distance to the target over time: median and quantiles over the vehicles in the air."""
-    figure, axes = _figure()
+    figure, axes = new_chart()
     for role, flight in flights.items():
-        colour, time = COLOURS[role], flight.time
+        colour, time = colour_of(role, flights), flight.time
         flown = flight.length.max()
         distance = flight.distance[:flown]
-        axes.plot(time[:flown], np.nanmedian(distance, axis=1), color=colour, linestyle=STYLES[role], label=role)
+        axes.plot(
+            time[:flown],
+            np.nanmedian(distance, axis=1),
+            color=colour,
+            linestyle=line_of(role, flights),
+            label=plain(role),
+        )
         for low, high, opacity in BANDS:
             lower, upper = np.nanpercentile(distance, (low, high), axis=1)
             axes.fill_between(time[:flown], lower, upper, color=colour, alpha=opacity, linewidth=0)
@@ -136,16 +129,16 @@ def error_chart(flights: dict[str, Recording], settle_radius: float) -> str:
     axes.set_yscale("log")
     axes.set(xlabel="time [s]", ylabel="distance to target [m]")
     axes.legend()
-    return _svg(figure)
+    return as_svg(figure)
 
 
-@_styled
-def path_chart(flight: Recording, role: str) -> str:
+@styled
+def path_chart(flight: Recording, colour: str) -> str:
     """Draw paths in three dimensions."""
-    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    figure = new_figure(4.6, 4.2)
     axes = figure.add_subplot(projection="3d")
-    draw_paths(axes, flight.pos_w[:, :SHOWN_PATHS], COLOURS[role])
-    return _svg(figure)
+    draw_paths(axes, flight.pos_w[:, :SHOWN_PATHS], colour)
+    return as_svg(figure)
 
 
 def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None:
@@ -161,33 +154,33 @@ def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None
     axes.legend(loc="upper left")
 
 
-@_styled
+@styled
 def axis_chart(flights: dict[str, Recording]) -> str:
     """Draw position over time, one panel per axis of the world."""
-    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    figure = new_figure(4.6, 4.6)
     panels = figure.subplots(3, 1, sharex=True)
     for index, (panel, name) in enumerate(zip(panels, AXES, strict=True)):
         for role, flight in flights.items():
             lines = panel.plot(
                 flight.time,
                 flight.pos_w[:, :SHOWN_PATHS, index],
-                color=COLOURS[role],
-                linestyle=STYLES[role],
+                color=colour_of(role, flights),
+                linestyle=line_of(role, flights),
                 linewidth=0.9,
                 alpha=0.7,
             )
-            lines[0].set_label(role)
+            lines[0].set_label(plain(role))
         panel.set_ylabel(f"{name} [m]")
     panels[0].legend(loc="upper right", ncols=2)
     panels[-1].set_xlabel("time [s]")
-    return _svg(figure)
+    return as_svg(figure)
 
 
-@_styled
-def agreement_chart(flight: Recording) -> str:
-    """Draw the student's actions over the teacher's in the same states, one panel per rotor."""
+@styled
+def agreement_chart(flight: Recording, policy: str, first: str) -> str:
+    """Draw a policy's actions over those of the first policy in the same states, one panel per rotor."""
     assert flight.labels is not None
-    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    figure = new_figure(4.6, 4.6)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     # Panels are placed as the rotors are on the vehicle, from above.
     for panel, index in zip(panels.flat, (3, 0, 2, 1), strict=True):
@@ -200,12 +193,12 @@ def agreement_chart(flight: Recording) -> str:
         )
         panel.set_title(ROTORS[index], fontsize=10.5)
         panel.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
-    figure.supxlabel("teacher's action", fontsize=10.5)
-    figure.supylabel("student's action", fontsize=10.5)
-    return _svg(figure)
+    figure.supxlabel(plain(f"{first}'s action"), fontsize=10.5)
+    figure.supylabel(plain(f"{policy}'s action"), fontsize=10.5)
+    return as_svg(figure)
 
 
-@_styled
+@styled
 def death_chart(deaths: dict[str, np.ndarray]) -> str | None:
     """Draw where vehicles were lost, from above and from the side.
 
@@ -214,30 +207,30 @@ def death_chart(deaths: dict[str, np.ndarray]) -> str | None:
     """
     if not any(len(places) for places in deaths.values()):
         return None
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    figure = new_figure(4.6, 2.8)
     panels = figure.subplots(1, 2)
     for panel, (first, second) in zip(panels, ((0, 1), (0, 2)), strict=True):
         for role, places in deaths.items():
-            marker = "x" if role == "student" else "+"
-            panel.plot(places[:, first], places[:, second], marker, color=COLOURS[role], label=role, alpha=0.8)
+            marker, colour = "+xv^"[list(deaths).index(role) % 4], colour_of(role, deaths)
+            panel.plot(places[:, first], places[:, second], marker, color=colour, label=plain(role), alpha=0.8)
         panel.plot([0], [0], "*", color=BLACK, markersize=9)
         panel.set(xlabel=f"{AXES[first]} [m]", ylabel=f"{AXES[second]} [m]", aspect="equal")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-@_styled
+@styled
 def _curve_chart(curves: dict[str, Curve], name: str, label: str, colour: str, log: bool = False) -> str | None:
     curve = curves.get(name)
     if curve is None:
         return None
-    figure, axes = _figure()
+    figure, axes = new_chart()
     axes.plot(curve.steps, curve.values, color=colour, linewidth=1.2)
     axes.set(xlabel="iteration", ylabel=label)
     if log and (curve.values > 0.0).all():
         axes.set_yscale("log")
     _mark_switch(axes, curves)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _mark_switch(axes: Axes, curves: dict[str, Curve]) -> None:
@@ -255,20 +248,3 @@ def _mark_switch(axes: Axes, curves: dict[str, Curve]) -> None:
         fontsize=9.5,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
     )
-
-
-def _plain(words: str) -> str:
-    """Return text that matplotlib prints literally: no formula, and no leading underscore, which hides a label."""
-    return "\u200b" + words.replace("$", r"\$")
-
-
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    # No date, so that equal data give equal files.
-    figure.savefig(out, format="svg", dpi=150, transparent=True, metadata={"Date": None})
-    return out.getvalue()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from foundation.distill.log import logger
+
 LOSS = "Loss/behavior"
 REWARD = "Train/mean_reward"
 PHASE = "Distillation/training_phase"
@@ -28,13 +30,17 @@ class Curve:
 
 
 def read_curves(run_dir: Path) -> dict[str, Curve]:
-    """Return the metrics of a run by name; empty without TensorBoard files."""
+    """Return the metrics of a run by name; empty without TensorBoard files that can be read."""
     if not list(run_dir.glob("events.out.tfevents*")):
         return {}
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
     events = EventAccumulator(str(run_dir), size_guidance={SCALARS: 0})
-    events.Reload()
+    try:
+        events.Reload()
+    except OSError as error:
+        logger.warning(f"[Log] TensorBoard's files in {run_dir} cannot be read: {error.strerror}")
+        return {}
     return {name: _curve(events.Scalars(name)) for name in events.Tags()["scalars"]}
 
 

@@ -1,106 +1,64 @@
-"""Fly policies on several seeds and collect the results."""
+"""The result of an evaluation: metrics, intervals, table and report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from foundation.evaluation.flights import FlightMetrics, fly
-from foundation.evaluation.intervals import Interval, interval
-from foundation.evaluation.recording import Recorder, Recording
-
-if TYPE_CHECKING:
-    from foundation.evaluation.policies import Policy
-    from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
-
-
-class Column(NamedTuple):
-    """Title and format of a metric in a table."""
-
-    title: str
-    form: str = "{:.2f}"
-    factor: float = 1.0
-    unit: str = ""
-
-
-COLUMNS = {
-    "survival": Column("survival", factor=100.0, unit=" %"),
-    "mean_return": Column("mean return"),
-    "position_rmse_m": Column("position RMSE [m]", "{:.4f}"),
-    "settle_time_s": Column("settle time [s]", "{:.3f}"),
-    "settled": Column("settled", factor=100.0, unit=" %"),
-}
-"""The metrics by name."""
-MOST_RECORDED = 1024
-"""Vehicles of each seed whose flights are recorded for the report."""
+from foundation.evaluation.columns import SHARE, Column, aligned, cell
+from foundation.evaluation.intervals import Interval, interval, ratio_interval
+from foundation.evaluation.recording import Recording
 
 
 @dataclass
 class Evaluation:
-    """Flights of one or two policies on the same seeds."""
+    """Episodes of policies on the same seeds; printed, it is a table."""
 
     task: str
-    episodes: int
-    """Episodes of each seed."""
-    steps: int
-    """Steps of an episode."""
     seeds: list[int]
-    metrics: dict[str, list[FlightMetrics]] = field(default_factory=dict)
-    """By role, one of each seed."""
+    episodes: int = 0
+    """Episodes of each seed: one of each environment."""
+    steps: int = 0
+    """Most steps of an episode."""
+    columns: dict[str, Column] = field(default_factory=dict)
+    """The metrics in the table, by name."""
+    metrics: dict[str, list[dict[str, float | None]]] = field(default_factory=dict)
+    """By policy, one of each seed; None where no episode defines a value."""
     flights: dict[str, Recording] = field(default_factory=dict)
-    """By role, of the first seed."""
+    """By policy, of the first seed; quadrotors only."""
     deaths: dict[str, np.ndarray] = field(default_factory=dict)
-    """By role, last positions of the recorded vehicles that were lost [m], shape (K, 3)."""
+    """By policy, last positions of the recorded vehicles that were lost [m], shape (K, 3); quadrotors only."""
+    env_cfg: Any = None
+    """Configuration of the environments; quadrotors only."""
+
+    @property
+    def reference(self) -> str:
+        """The first policy, with which the others are compared."""
+        return next(iter(self.metrics))
 
     @property
     def summary(self) -> dict[str, dict[str, Interval]]:
-        """Mean and interval over the seeds, by role and metric."""
+        """Mean and interval over the seeds, by policy and metric."""
         return {
-            role: {name: interval([metrics.to_dict()[name] for metrics in rows]) for name in COLUMNS}
-            for role, rows in self.metrics.items()
+            policy: {name: interval([row[name] for row in rows]) for name in self.columns}
+            for policy, rows in self.metrics.items()
         }
+
+    @property
+    def relative_return(self) -> dict[str, Interval]:
+        """Mean return over that of the first policy, by every other policy; undefined unless that is positive."""
+        returns = {policy: [row["mean_return"] for row in rows] for policy, rows in self.metrics.items()}
+        first = returns.pop(self.reference)
+        return {policy: ratio_interval(own, first) for policy, own in returns.items()}
 
     @property
     def share(self) -> float | None:
         """The student's mean return over the teacher's; None without both, or if the teacher's is not positive."""
-        if len(self.metrics) < 2:
+        if self.reference != "teacher" or "student" not in self.metrics:
             return None
-        student, teacher = (self.summary[role]["mean_return"].mean for role in ("student", "teacher"))
-        return None if student is None or teacher is None or teacher <= 0.0 else student / teacher
-
-    def fly(
-        self,
-        policies: dict[str, Policy],
-        make_env: Callable[[int], PointCtrlEnv],
-        progress: Callable[[str], Callable[[int, int], None]],
-        keep_flights: bool,
-    ) -> None:
-        """Fly every policy on every seed.
-
-        Args:
-            policies: The policies by role.
-            make_env: Returns an environment for a seed; equal seeds give equal vehicles, forces and first states.
-            progress: Called with a label, returns the callback that is called after each step.
-            keep_flights: Whether to record flights, for the report.
-        """
-        for role, policy in policies.items():
-            self.metrics[role] = []
-            places: list[np.ndarray] = []
-            for seed in self.seeds:
-                env = make_env(seed)
-                policy.model.reset()
-                is_first = seed == self.seeds[0]
-                recorder = Recorder(env, MOST_RECORDED, _label(role, policies) if is_first else None)
-                label = f"{role}, seed {seed}" if len(self.seeds) > 1 else role
-                self.metrics[role].append(fly(env, policy, progress(label), recorder if keep_flights else None))
-                if keep_flights:
-                    flight = recorder.recording()
-                    places.append(_last_positions(flight, self.steps))
-                    self.flights.setdefault(role, flight)
-            self.deaths[role] = np.concatenate(places) if places else np.empty((0, 3))
+        return self.relative_return["student"].mean
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON; means are over the seeds, None where no episode defines a value."""
@@ -110,38 +68,37 @@ class Evaluation:
             "episodes": self.episodes,
             "steps": self.steps,
             "seed": self.seeds[0],
-            "policies": {role: {n: value.mean for n, value in row.items()} for role, row in summary.items()},
+            "policies": {policy: {n: value.mean for n, value in row.items()} for policy, row in summary.items()},
             "seeds": self.seeds,
-            "confidence_95": {role: {n: value.half for n, value in row.items()} for role, row in summary.items()},
-            "per_seed": {role: [metrics.to_dict() for metrics in rows] for role, rows in self.metrics.items()},
+            "confidence_95": {
+                policy: {n: value.half for n, value in row.items()} for policy, row in summary.items()
+            },
+            "relative_return": {policy: asdict(value) for policy, value in self.relative_return.items()},
+            "per_seed": self.metrics,
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and a row per policy."""
-        header = ["policy", *(column.title for column in COLUMNS.values())]
-        return header, [
-            [role, *(_cell(row[name], column) for name, column in COLUMNS.items())]
-            for role, row in self.summary.items()
+        header = ["policy", *(column.title for column in self.columns.values())]
+        rows = [
+            [policy, *(cell(row[name], column) for name, column in self.columns.items())]
+            for policy, row in self.summary.items()
         ]
+        if len(rows) > 1:
+            header.append(f"of {self.reference}'s return")
+            for row in rows:
+                row.append(cell(self.relative_return.get(row[0], Interval(None, None)), SHARE))
+        return header, rows
 
+    def __str__(self) -> str:
+        """Return the table as text, with what was run above it."""
+        return f"{self.episodes} episodes of {self.steps} steps, {self.seeds_in_words()}\n{aligned(*self.table())}"
 
-def _label(role: str, policies: dict[str, Policy]) -> Policy | None:
-    """Return the policy that labels a student's flight: the teacher, with its state reset."""
-    teacher = policies.get("teacher") if role == "student" else None
-    if teacher is not None:
-        teacher.model.reset()
-    return teacher
-
-
-def _last_positions(flight: Recording, steps: int) -> np.ndarray:
-    lost = np.flatnonzero(flight.length < steps)
-    return flight.pos_w[flight.length[lost] - 1, lost]
-
-
-def _cell(value: Interval, column: Column) -> str:
-    if value.mean is None:
-        return "-"
-    text = column.form.format(column.factor * value.mean)
-    if value.half is not None:
-        text += f" ± {column.form.format(column.factor * value.half)}"
-    return text + column.unit
+    def seeds_in_words(self) -> str:
+        """Return which seeds were run, such as ``seeds 0 to 4``."""
+        first, last = self.seeds[0], self.seeds[-1]
+        if len(self.seeds) == 1:
+            return f"seed {first}"
+        if self.seeds == list(range(first, last + 1)):
+            return f"seeds {first} to {last}"
+        return f"seeds {', '.join(map(str, self.seeds))}"

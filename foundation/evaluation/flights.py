@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from foundation.evaluation.recording import PolicyFn, Recorder, reset_policy
+from foundation.evaluation.episodes import run_first_episodes
+from foundation.evaluation.recording import PolicyFn, Recorder
 
 if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
@@ -38,6 +39,7 @@ class FlightMetrics:
 def fly(
     env: PointCtrlEnv,
     policy: PolicyFn,
+    steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     recorder: Recorder | None = None,
 ) -> FlightMetrics:
@@ -48,33 +50,26 @@ def fly(
     Args:
         env: The environment, freshly made or reset.
         policy: Maps observations to actions.
-        progress: Called with (steps done, total steps) after each step.
+        steps: Most steps to fly; None means an episode's.
+        progress: Called with (steps done, most steps) after each step.
         recorder: Records the flights.
 
     Returns:
-        Metrics over N episodes.
+        Metrics over the episodes that ended.
+
+    Raises:
+        EvaluationError: As :func:`run_first_episodes` does.
     """
-    steps = int(env.max_episode_length)
     first: dict[str, torch.Tensor] = {}
     ended = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
-    with torch.inference_mode():
-        obs = env.get_observations()
-        for step in range(steps):
-            actions = policy(obs)
-            if recorder is not None:
-                recorder.before_step(obs, actions)
-            obs, _, dones, _ = env.step(actions)
-            newly = (dones > 0) & ~ended
-            if newly.any():
-                for name, values in env.last_episode().items():
-                    first[name] = torch.where(newly, values, first.get(name, values))
-                ended |= newly
-            if recorder is not None:
-                recorder.after_step(dones)
-            reset_policy(policy, dones)
-            if progress is not None:
-                progress(step + 1, steps)
-    return _metrics(first)
+
+    def keep(newly_ended: torch.Tensor) -> None:
+        for name, values in env.last_episode().items():
+            first[name] = torch.where(newly_ended, values, first.get(name, values))
+        ended.logical_or_(newly_ended)
+
+    run_first_episodes(env, policy, steps, progress, recorder, keep)
+    return _metrics({name: values[ended] for name, values in first.items()})
 
 
 def _metrics(episode: dict[str, torch.Tensor]) -> FlightMetrics:

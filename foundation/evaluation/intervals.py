@@ -37,3 +37,18 @@ def interval(values: Sequence[float | None]) -> Interval:
         return Interval(mean, None)
     half = _T_975[len(present) - 2] * float(np.std(present, ddof=1)) / math.sqrt(len(present))
     return Interval(mean, half)
+
+
+def ratio_interval(values: Sequence[float | None], reference: Sequence[float | None]) -> Interval:
+    """Return the mean over seeds over a reference's, and its 95 % interval.
+
+    The interval is that of the ratio estimator (Cochran, Sampling Techniques, 1977, chapter 6): of the deviations
+    ``value - ratio * reference`` on the same seed, over the reference's mean. What both have in common on a seed
+    does not widen it. Where the reference's mean is not positive, the ratio says nothing and is None.
+    """
+    pairs = [(y, x) for y, x in zip(values, reference, strict=True) if y is not None and x is not None]
+    base = float(np.mean([x for _, x in pairs])) if pairs else 0.0
+    if base <= 0.0:
+        return Interval(None, None)
+    ratio = float(np.mean([y for y, _ in pairs])) / base
+    return Interval(ratio, interval([(y - ratio * x) / base for y, x in pairs]).half)

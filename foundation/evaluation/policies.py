@@ -76,11 +76,19 @@ def load_policy(
     agent = load_params(path.parent, "agent")
     if agent is None:
         raise CheckpointError(f"checkpoint {path} has no params/agent.yaml beside it, which describes its network")
-    found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
+    try:
+        found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
+        model = _build_model(agent[cfg_key], agent["obs_groups"], cfg_key, obs, num_actions)
+        prepare_for_images(model, obs)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, ImportError, AssertionError) as error:
+        # A run of another project may have settings of any kind.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CheckpointError(
+            f"checkpoint {path}: the network in {path.parent / 'params' / 'agent.yaml'} cannot be made for this "
+            f"environment, whose observation groups are {', '.join(map(str, obs.keys()))}: {reason}"
+        ) from error
     if role is not None and found != role:
         raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
-    model = _build_model(agent[cfg_key], agent["obs_groups"], cfg_key, obs, num_actions)
-    prepare_for_images(model, obs)
     load_weights(model, state[state_key], f"checkpoint {path}")
     return Policy(model.to(device).eval(), found, path)
 

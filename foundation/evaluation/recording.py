@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 
 PolicyFn = Callable[[TensorDict], torch.Tensor]
-"""Maps observations to actions. A recurrent one has ``reset(dones)``, called when episodes end."""
+"""Maps observations to actions. A recurrent one has ``reset(dones)``, called after every step.
+
+One that is no rsl_rl model is also called before the first step, with a mask of all environments.
+"""
 ROTORS = ("front-right", "back-right", "back-left", "front-left")
 """Names of the rotors, in their order."""
 

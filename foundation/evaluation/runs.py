@@ -70,7 +70,7 @@ class Run:
 
 def find_runs(root: Path) -> list[Path]:
     """Return the folders with saved settings under ``root``, or ``root`` itself, oldest first."""
-    found = {path.parent.parent for path in root.glob(f"**/{PARAMS}/agent.yaml")}
+    found = {path.parent.parent for path in root.glob(f"**/{PARAMS}/agent.yaml") if path.is_file()}
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 

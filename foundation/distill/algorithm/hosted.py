@@ -55,6 +55,13 @@ class HostedDistillation(ResumableDistillation):
         """
         if self._run_length is None:
             self.set_run_length(end)
+        if self.lacks_its_history and self.gpu_global_rank == 0:
+            logger.warning(
+                f"[DAgger] the run continues at iteration {first} with an empty history, as rsl_rl's own runner "
+                "restores models and optimiser only: the student is trained on new rollouts alone; use "
+                "foundation.distill:DaggerRunner to continue with the history"
+            )
+        self.lacks_its_history = False
         if first < end:
             warn_if_student_never_acts(self.options.phase1_iterations, self.schedule, end)
 

@@ -34,6 +34,8 @@ class ResumableDistillation(Distillation):
     """Chooses the acting policy of every environment."""
     dataset: AggregatedDataset | None
     """The aggregated dataset; None without DAgger."""
+    lacks_its_history: bool = False
+    """Whether a run was loaded, but not the history that belongs to it, as rsl_rl's own runner does."""
 
     @property
     def student_model(self) -> MLPModel:
@@ -112,6 +114,7 @@ class ResumableDistillation(Distillation):
             raise CheckpointError(f"the checkpoint does not fit the configured models: {reason}") from error
         if load_iteration:
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
+            self.lacks_its_history = self.dataset is not None and self.num_updates > 0
         return load_iteration
 
     def _with_own_kernels(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +155,7 @@ class ResumableDistillation(Distillation):
         Raises:
             ValueError: If the saved history does not fit this one.
         """
+        self.lacks_its_history = False
         if self.dataset is None and state["aggregation"] is not None:
             logger.warning("[DAgger] use_dagger is off: the history of the earlier run is not used")
         if self.dataset is not None:

@@ -112,7 +112,8 @@ def digest_beside(checkpoint: Path) -> FileDigest | None:
 
 def numbered_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's ``model_<iteration>.pt``, newest first."""
-    return sorted(filter(is_numbered, run_dir.glob("model_*.pt")), key=_iteration, reverse=True)
+    found = (path for path in run_dir.glob("model_*.pt") if is_numbered(path) and path.is_file())
+    return sorted(found, key=_iteration, reverse=True)
 
 
 def is_numbered(checkpoint: Path) -> bool:

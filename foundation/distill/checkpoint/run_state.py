@@ -41,12 +41,21 @@ class RunState(_State):
     """All global random generators."""
     env: Any
     """The environment's ``state_dict``; None if it has none."""
+    env_training: dict[str, Any]
+    """What of the environment outlives its episodes, such as counters that curricula read, by name."""
     counters: dict[str, Any]
     """Steps, seconds and the last episodes, as the logger counts them."""
     episodes: dict[str, Any]
     """Return and length so far of the episodes under way."""
     best_mean_reward: float
     """Mean return of ``best_model.pt``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts by name; an environment that tells nothing besides its state leaves no trace."""
+        parts = super().to_dict()
+        if not self.env_training:
+            del parts["env_training"]
+        return parts
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,21 @@ from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill.algorithm.nan_report import NonFiniteError
-from foundation.distill.checkpoint.files import CheckpointError, is_plain
+from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.random_state import rng_state, set_rng_state
 from foundation.distill.checkpoint.run_state import RunState
-from foundation.distill.env_state import state_of
+from foundation.distill.env_state import counter_in
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.history_log import saved_rows
 from foundation.distill.log import logger
 from foundation.distill.runners.best_model import BestModel
 from foundation.distill.runners.checkpointing import Checkpoints, verified_manifest
+from foundation.distill.runners.environment import ResumableEnvironment
 from foundation.distill.runners.logger import RunLogger
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.runners.stop_request import StopRequest
-from foundation.distill.tensors import moved
 
 Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
 """Slots (B,) and records (B, words) of a saved history."""
@@ -56,7 +56,10 @@ class BaseRunner(OnPolicyRunner):
             gpu_global_rank=self.gpu_global_rank,
             device=self.device,
         )
+        self.environment = ResumableEnvironment(env)
         self.checkpoints = Checkpoints(self, self.cfg)
+        self.after_save: list[Callable[[Path], None]] = []
+        """Called with the path of every checkpoint that has been written, ``best_model.pt`` included."""
         episodes = min(self.env.num_envs, self.logger.rewbuffer.maxlen or 1)
         self.best = BestModel(lambda path: self._save(path), episodes)
         self.last_completed_iteration = -1
@@ -64,7 +67,6 @@ class BaseRunner(OnPolicyRunner):
         """First iteration of the last call of :meth:`learn`."""
         self._stop = StopRequest()
         self._rng_to_restore: dict[str, Any] | None = None
-        self._env_state_refused = False
 
     @property
     def best_mean_reward(self) -> float:
@@ -96,6 +98,11 @@ class BaseRunner(OnPolicyRunner):
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Run the learning loop; see rsl_rl.
 
+        Args:
+            num_learning_iterations: Iterations to run.
+            init_at_random_ep_len: Whether to draw how far each environment is in its episode before the first
+                iteration. Episodes that a checkpoint has restored go on as they were.
+
         Raises:
             TrainingStopped: After SIGINT or SIGTERM, when the iteration is finished and saved as
                 ``last_checkpoint``.
@@ -103,6 +110,10 @@ class BaseRunner(OnPolicyRunner):
         """
         self.first_iteration = self.current_learning_iteration
         self._num_iterations = num_learning_iterations
+        if init_at_random_ep_len and self.environment.is_restored:
+            logger.info("[Resume] the restored episodes go on: init_at_random_ep_len does not draw their lengths")
+            init_at_random_ep_len = False
+        self.environment.is_restored = False
         self.best.hand_on(self.run_dir)
         with StopRequest() as self._stop:
             try:
@@ -128,10 +139,34 @@ class BaseRunner(OnPolicyRunner):
         self._save(Path(path), infos)
 
     def _save(self, path: Path, infos: dict | None = None) -> bool:
+        if self.checkpoints.has(path):
+            return True
         if not self.checkpoints.save(path, infos):
             return False
         self.logger.save_model(str(path), max(self.last_completed_iteration, 0))
+        if self.after_save:
+            self._call_after_save(path)
         return True
+
+    def _call_after_save(self, path: Path) -> None:
+        """Call the hooks; the run goes on as it would without them, even if one fails."""
+        rng, modules = (
+            rng_state(self.device),
+            [m for m in vars(self.alg).values() if isinstance(m, torch.nn.Module)],
+        )
+        modes = [module.training for module in modules]
+        for hook in self.after_save:
+            try:
+                hook(path)
+            except Exception as error:  # a hook may raise anything
+                name, reason = getattr(hook, "__qualname__", type(hook).__name__), " ".join(str(error).split())
+                logger.warning(
+                    f"[Checkpoint] {name} failed after {path.name} was saved, training goes on: "
+                    f"{type(error).__name__}: {reason}"
+                )
+        set_rng_state(rng, self.device)
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
 
     def load(
         self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
@@ -155,7 +190,7 @@ class BaseRunner(OnPolicyRunner):
         if continues:
             self.last_completed_iteration = iteration
             self.current_learning_iteration = iteration + 1
-            self._load_run_state(Path(path), manifest)
+            self._load_run_state(Path(path), manifest, state.get("infos"))
         return state.get("infos")
 
     def weights(self, infos: dict | None) -> dict[str, Any]:
@@ -170,7 +205,8 @@ class BaseRunner(OnPolicyRunner):
         """Return the fields of :class:`RunState`."""
         return {
             "rng": rng_state(self.device),
-            "env": self._env_state(),
+            "env": self.environment.state(),
+            "env_training": self.environment.training_state(),
             "counters": self.logger.counters_state(),
             "episodes": self.logger.episodes_state(),
             "best_mean_reward": self.best_mean_reward,
@@ -216,43 +252,21 @@ class BaseRunner(OnPolicyRunner):
         if it + 1 == self.first_iteration + self._num_iterations:
             self.best.save_last(run_dir)
 
-    def _env_state(self) -> Any:
-        state = state_of(self.env)
-        if is_plain(state):
-            return moved(state, "cpu")
-        if not self._env_state_refused:
-            logger.warning(
-                "[Checkpoint] the environment's state_dict holds more than tensors and plain values, which alone "
-                "are ever loaded: a continued run begins with new episodes",
-            )
-        self._env_state_refused = True
-        return None
-
-    def _load_run_state(self, checkpoint: Path, manifest: Manifest | None) -> None:
+    def _load_run_state(self, checkpoint: Path, manifest: Manifest | None, infos: Any) -> None:
         run_dir = checkpoint.parent
         if manifest is None or manifest.state is None:
+            kept = self.environment.restore_training(counter_in(infos))
             logger.warning(
                 f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue; "
-                "history, environment and random states begin anew",
+                f"history, environment and random states begin anew{kept}",
             )
             return
         state = load_checkpoint(run_dir / manifest.state, "cpu")
         self.best.inherit(run_dir, state["best_mean_reward"])
         self.logger.load_counters_state(state["counters"])
         self._rng_to_restore = state["rng"]
-        env_restored = self._restore_environment(state)
+        self.environment.restore(state["env"], state.get("env_training", {}))
+        env_restored = self.environment.is_restored
         if env_restored:
             self.logger.load_episodes_state(state["episodes"])
         self._load_own_state(state, env_restored, saved_rows(run_dir, manifest.segments))
-
-    def _restore_environment(self, state: dict[str, Any]) -> bool:
-        """Restore the environment; return whether that was possible."""
-        if state["env"] is None or not hasattr(self.env, "load_state_dict"):
-            logger.warning("[Resume] the environment keeps no state: its episodes start afresh")
-            return False
-        try:
-            self.env.load_state_dict(state["env"])  # pyright: ignore
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            logger.warning(f"[Resume] the environment's episodes start afresh: {error}")
-            return False
-        return True

@@ -63,6 +63,15 @@ class Checkpoints:
         """Last iteration that is in it."""
         self._history_log: HistoryLog | None = None
 
+    def has(self, target: Path) -> bool:
+        """Return whether a checkpoint has just been written.
+
+        rsl_rl saves the last iteration twice if the save interval ends with it.
+        """
+        history, iteration = self._run.history, self._run.last_completed_iteration
+        unchanged = history is None or not bool(history.storage.changed.any())
+        return unchanged and target == self.last and iteration == self.last_iteration
+
     def save(self, target: Path, infos: dict | None = None) -> bool:
         """Write a checkpoint, and return whether it was written.
 
@@ -89,10 +98,6 @@ class Checkpoints:
 
     def _save_complete(self, path: Path, infos: dict | None) -> None:
         history, run_dir, iteration = self._run.history, path.parent, self._run.last_completed_iteration
-        unchanged = history is None or not bool(history.storage.changed.any())
-        if unchanged and path == self.last and iteration == self.last_iteration:
-            # rsl_rl saves the last iteration twice if the save interval ends with it.
-            return
         manifest_path(path).unlink(missing_ok=True)
         # The state before the weights: weights in a run without a resume folder count as rsl_rl's own, which have
         # no manifest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from rsl_rl.runners import DistillationRunner
 
 from foundation.distill.algorithm.distillation import DaggerDistillation
 from foundation.distill.checkpoint import CheckpointError
+from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.run_state import DaggerRunState
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
@@ -161,6 +163,11 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         return DaggerRunState(
             **self._common_state(), algorithm=algorithm, student_iterations=self._student_iterations
         )
+
+    def _load_run_state(self, checkpoint: Path, manifest: Manifest | None, infos: Any) -> None:
+        super()._load_run_state(checkpoint, manifest, infos)
+        # Where there was no history to restore, it has been said.
+        self.alg.lacks_its_history = False
 
     def _load_own_state(self, state: dict[str, Any], env_restored: bool, parts: Parts) -> None:
         try:

@@ -15,7 +15,7 @@ from foundation.distill.algorithm.nan_report import loss_error
 from foundation.distill.checkpoint import STUDENT, CheckpointError, check_models, checkpoint_kind, load_checkpoint
 from foundation.distill.checkpoint.run_state import PpoRunState
 from foundation.distill.checkpoint.weights import load_weights
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import convert_storage, converted, prepare_for_images
 from foundation.distill.runners.base import BaseRunner, Parts
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.tensors import gradient_norm, moved
@@ -33,11 +33,15 @@ class PpoRunner(BaseRunner):
 
         Raises:
             CheckpointError: If that checkpoint cannot be used.
-            ValueError: If the actor's distribution cannot have ``init_noise_std``.
+            ValueError: If the actor's distribution cannot have ``init_noise_std``, or an observation group that is
+                read cannot become float32.
         """
         super().__init__(env, train_cfg, log_dir, device)
-        prepare_for_images(self.alg.get_policy(), env.get_observations())
-        self._keep_transitions()
+        read = {group for groups in self.cfg["obs_groups"].values() for group in groups}
+        convert_storage(self.alg.storage, read, "PPO")
+        for model in (self.alg.actor, self.alg.critic):
+            prepare_for_images(model, env.get_observations())
+        self._convert_and_keep()
         self.alg.optimizer.register_step_pre_hook(self._refuse_non_finite_gradients)
         if self.cfg.get("init_from") is not None:
             self._load_student(self.cfg["init_from"])
@@ -53,10 +57,16 @@ class PpoRunner(BaseRunner):
                 self._warmup.enter_context(self._frozen_actor())
             super().learn(num_learning_iterations, init_at_random_ep_len)
 
-    def _keep_transitions(self) -> None:
-        """Give copies to PPO, which stores a step's tensors after the environment may have overwritten them."""
-        act = self.alg.act
-        self.alg.act = lambda obs: act(obs.clone()).clone()  # pyright: ignore
+    def _convert_and_keep(self) -> None:
+        """Let PPO read copies in the types of its storage: the environment may overwrite its tensors in a step."""
+        alg, stored = self.alg, self.alg.storage.observations[0]
+        act, process, compute_returns = alg.act, alg.process_env_step, alg.compute_returns
+        # The environment may overwrite the actions, too.
+        alg.act = lambda obs: act(converted(obs, stored)).clone()
+        alg.process_env_step = lambda obs, rewards, dones, extras: process(
+            converted(obs, stored) if alg.rnd else obs, rewards.float().reshape(-1), dones.reshape(-1), extras
+        )
+        alg.compute_returns = lambda obs: compute_returns(converted(obs, stored))
         self.logger.copies_metrics = True
 
     def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:

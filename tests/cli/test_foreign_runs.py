@@ -1,0 +1,172 @@
+"""Run folders of other projects, and damaged ones: one line each, and no command ends with a traceback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from foundation.cli import compare, evaluate, play, runs
+from foundation.tasks import packaged_teacher
+
+PARAMS = packaged_teacher().parent / "params"
+AGENT = yaml.safe_load((PARAMS / "agent.yaml").read_text())
+
+
+def make_run(path: Path) -> Path:
+    """Write a run of a teacher, as ``foundation train`` would have."""
+    shutil.copytree(PARAMS, path / "params")
+    shutil.copy(packaged_teacher(), path / "model_5.pt")
+    return path
+
+
+def text(group: str, added: str = "", whole: str | None = None) -> Callable[[Path], object]:
+    """Return what adds to the file of parameters, or replaces it."""
+
+    def write(run: Path) -> None:
+        path = run / "params" / f"{group}.yaml"
+        path.write_text(path.read_text() + added if whole is None else whole)
+
+    return write
+
+
+def agent(**changes: object) -> Callable[[Path], object]:
+    return text("agent", whole=yaml.safe_dump({**AGENT, **changes}))
+
+
+def replaced_by_folder(name: str) -> Callable[[Path], object]:
+    def replace(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        (run / name).mkdir(parents=True)
+
+    return replace
+
+
+UNREADABLE = {
+    "function": text("env", "\nfunc: !!python/object/apply:os.mkdir ['ran']\n"),
+    "slice": text("env", "\nids: !!python/object/apply:builtins.slice [null, null, null]\n"),
+    "name": text("agent", "\nfunc: !!python/name:os.getcwd ''\n"),
+    "object": text("agent", "\nextra: !!python/object:foo.Bar {a: 1}\n"),
+    "alias": text("agent", "\na: &x [1, 2]\nb: *x\n"),
+    "alias of the environment": text("env", "\na: &x [1, 2]\nb: *x\n"),
+    "broken": text("agent", whole="a: [1,\n"),
+    "broken environment": text("env", whole="a: [1,\n"),
+    "empty": text("agent", whole=""),
+    "empty environment": text("env", whole=""),
+    "list": text("agent", whole="- 1\n"),
+    "bytes": lambda run: (run / "params" / "agent.yaml").write_bytes(b"\xff\xfe\x00\x01"),
+    "key": text("agent", "\n? [a, b]\n: 3\n"),
+}
+"""Runs whose saved parameters cannot be read."""
+UNFIT = {
+    "other keys": text("agent", whole="seed: 1\npolicy: {class_name: ActorCritic}\n"),
+    "other groups": agent(obs_groups={"actor": ["policy"], "critic": ["policy"]}),
+    "groups as text": agent(obs_groups="teacher"),
+    "network as list": agent(actor=[1]),
+    "no such module": agent(actor={"class_name": "nope:Nope"}),
+    "no such class": agent(actor={"class_name": "Nope"}),
+    "no such option": agent(actor={"class_name": "MLPModel", "foo": 1}),
+    "other environment": text("env", whole="scene: {num_envs: 4096}\nsim: {dt: 0.005, physx: {a: 1}}\n"),
+    "no params": lambda run: shutil.rmtree(run / "params"),
+    "params is a file": lambda run: (shutil.rmtree(run / "params"), (run / "params").write_text("x")),
+    "agent.yaml is a folder": replaced_by_folder("params/agent.yaml"),
+    "checkpoint is a folder": replaced_by_folder("model_5.pt"),
+    "empty checkpoint": lambda run: (run / "model_5.pt").write_bytes(b""),
+    "checkpoint of rsl_rl 3": lambda run: torch.save({"model_state_dict": {}, "iter": 5}, run / "model_5.pt"),
+}
+"""Runs whose policy cannot be flown in the packaged environment."""
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch) -> Path:
+    """``logs/rsl_rl`` with a run that all commands can use."""
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "logs" / "rsl_rl" / "ours" / "2026-01-01")
+    return tmp_path / "logs" / "rsl_rl"
+
+
+def spoilt(logs: Path, change: Callable[[Path], object]) -> Path:
+    run = make_run(logs / "theirs" / "2026-02-02")
+    change(run)
+    return run
+
+
+def failed(main: Callable[..., object], flags: list[str], capsys) -> str:
+    """Return the one line with which a command refuses."""
+    with pytest.raises(SystemExit) as caught:
+        main(flags)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+FLY = ["--num_envs", "2", "--steps", "3"]
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_run_with_unreadable_parameters_is_passed_over_with_one_line(change, logs, capsys):
+    run = spoilt(logs, change)
+    runs.main([])
+    out = capsys.readouterr().out
+    assert out.count(f"[Runs] passed over {run.relative_to(logs.parents[1])}: ") == 1
+    assert "ours/2026-01-01" in out
+    play.main([*FLY, "--output", "flight.png"])
+    out = capsys.readouterr().out
+    assert out.count(f"[Run] passed over {run.relative_to(logs.parents[1])}: ") == 1
+    assert "wrote flight.png" in out
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_run_with_unreadable_parameters_that_is_named_is_refused_in_one_line(change, logs, capsys):
+    run = str(spoilt(logs, change))
+    for main, flags in (
+        (compare.main, [run, str(logs / "ours")]),
+        (evaluate.main, ["--teacher", run, *FLY]),
+        (play.main, ["--checkpoint", run, *FLY]),
+    ):
+        assert f"{run}/params/" in failed(main, flags, capsys)
+
+
+@pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
+def test_a_policy_that_does_not_fit_is_refused_in_one_line_and_the_run_is_listed_or_left_out(change, logs, capsys):
+    run = spoilt(logs, change)
+    for main, flags in ((evaluate.main, ["--teacher"]), (play.main, ["--checkpoint"])):
+        failed(main, [*flags, str(run), *FLY], capsys)
+    runs.main([])
+    out = capsys.readouterr().out
+    assert "ours/2026-01-01" in out
+    assert ("theirs/2026-02-02" in out) == (run / "params" / "agent.yaml").is_file()
+
+
+def test_the_groups_that_a_network_reads_and_those_that_there_are_are_named(logs, capsys):
+    error = failed(evaluate.main, ["--teacher", str(spoilt(logs, UNFIT["other groups"])), *FLY], capsys)
+    assert "whose observation groups are student, teacher: " in error
+    assert "policy" in error
+
+
+def test_tuples_of_python_are_read(logs, capsys):
+    run = spoilt(logs, text("agent", "\nextra: !!python/tuple [1, 2]\n"))
+    runs.main([])
+    assert "theirs/2026-02-02" in capsys.readouterr().out
+    play.main(["--checkpoint", str(run), *FLY, "--output", "flight.png"])
+
+
+def test_a_folder_named_as_a_checkpoint_does_not_hide_an_older_one(logs):
+    run = spoilt(logs, lambda run: (run / "model_9.pt").mkdir())
+    play.main(["--checkpoint", str(run), *FLY, "--output", "flight.png"])
+    play.main(["--checkpoint", str(logs), *FLY, "--output", "flight.png"])
+
+
+def test_tensorboards_files_that_cannot_be_read_cost_one_line(logs, capsys):
+    spoilt(logs, replaced_by_folder("events.out.tfevents.1"))
+    runs.main([])
+    out = capsys.readouterr().out
+    assert out.count("[Log] TensorBoard's files in") == 1
+    assert "theirs/2026-02-02" in out
