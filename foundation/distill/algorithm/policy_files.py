@@ -16,6 +16,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from foundation.distill.checkpoint import CheckpointError
+from foundation.distill.checkpoint.loading import is_torchscript
 
 CONTENTS = "_extra_state"
 """Entry of a saved state that holds a policy file, as bytes; the name is torch's."""
@@ -23,11 +24,6 @@ _ONNX = "policy.onnx"
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 """Maps observations (N, O) to actions (N, A), both float32."""
-
-
-def is_policy_file(path: str | Path) -> bool:
-    """Return whether a file is an ONNX file, by its name, or a TorchScript file, by its contents."""
-    return Path(path).suffix == ".onnx" or (Path(path).is_file() and _is_torchscript(path))
 
 
 class PolicyFile(nn.Module):
@@ -108,7 +104,6 @@ class PolicyFile(nn.Module):
                 f"{what} returns {shape} for two observations, expected actions {[2, self._num_actions]}; "
                 "export a policy of one output, for this environment"
             )
-        # Not a submodule: the saved state is the file alone.
         self._act, self._contents = function, contents.to(self._device)
 
 
@@ -141,17 +136,9 @@ def _width(group: str, values: torch.Tensor, what: str) -> int:
     return values.shape[1]
 
 
-def _is_torchscript(file: Any) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return any("/code/" in name for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
 def _function(contents: bytes, device: torch.device, what: str) -> Function:
     try:
-        if _is_torchscript(io.BytesIO(contents)):
+        if is_torchscript(io.BytesIO(contents)):
             return _torchscript(contents, device, what)
         return _onnx(contents, what)
     except CheckpointError:
@@ -167,7 +154,10 @@ def _torchscript(contents: bytes, device: torch.device, what: str) -> Function:
         module = torch.jit.load(io.BytesIO(contents), map_location=device).eval()
     if any("weight_hh_l" in name for name in module.state_dict()):
         raise _recurrent(what)
-    return module
+    for parameter in module.parameters():
+        # Rollouts run in inference mode, where weights with gradients cannot be used.
+        parameter.requires_grad_(False)
+    return lambda obs: module(obs)  # a module itself would become a part of the teacher's state
 
 
 def _onnx(contents: bytes, what: str) -> Function:

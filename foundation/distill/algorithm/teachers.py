@@ -12,9 +12,10 @@ from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import nn
 
-from foundation.distill.algorithm.policy_files import PolicyFile, is_policy_file, read_policy_file
+from foundation.distill.algorithm.policy_files import PolicyFile, read_policy_file
 from foundation.distill.checkpoint import CheckpointError, converted, load_checkpoint, load_weights
 from foundation.distill.checkpoint.architecture import NO_NOISE, architecture, differing_settings, std_type
+from foundation.distill.checkpoint.loading import is_policy_file
 from foundation.distill.observations import groups_of
 
 
@@ -171,10 +172,10 @@ def load_teacher(model: nn.Module, path: str | Path) -> None:
         CheckpointError: If the checkpoint cannot be used.
     """
     what = f"teacher_checkpoint {path}"
-    if is_policy_file(path):
+    if is_policy_file(path) or isinstance(model, PolicyFile):
         raise CheckpointError(
-            f"{what} is an exported policy, which can only be the one teacher of a run; give the checkpoint of "
-            "its run instead"
+            f"{what}: an exported policy can only be the one teacher of a whole run; give the checkpoint of its "
+            "run instead"
         )
     device = next((parameter.device for parameter in model.parameters()), None)
     state = converted(load_checkpoint(path, map_location=device), what)
