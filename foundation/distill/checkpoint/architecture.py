@@ -22,6 +22,7 @@ def architecture(weights: dict[str, Any]) -> dict[str, Any]:
     Args:
         weights: A model's state, as ``state_dict()`` returns it.
     """
+    weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor) and value.numel()}
     matches = [re.fullmatch(r"mlp\.(\d+)\.weight", name) for name in weights]
     layers = sorted(int(match[1]) for match in matches if match is not None)
     shapes = [list(weights[f"mlp.{layer}.weight"].shape) for layer in layers]
@@ -30,15 +31,16 @@ def architecture(weights: dict[str, Any]) -> dict[str, Any]:
     convolves = any(name.startswith("cnns.") for name in weights)
     found: dict[str, Any] = {"class_name": "CNNModel" if convolves else "MLPModel"}
     inputs: int | None = None if convolves else shapes[0][1]
-    if "rnn.rnn.weight_hh_l0" in weights:
-        rows, width = weights["rnn.rnn.weight_hh_l0"].shape
+    recurrent = [weights.get(f"rnn.rnn.weight_{kind}_l0") for kind in ("ih", "hh")]
+    if all(value is not None and value.ndim == 2 for value in recurrent):
+        rows, width = recurrent[1].shape  # pyright: ignore
         found |= {
             "class_name": "RNNModel",
             "rnn_type": _GATES.get(rows // width),
             "rnn_hidden_dim": width,
             "rnn_num_layers": sum(name.startswith("rnn.rnn.weight_hh_l") for name in weights),
         }
-        inputs = weights["rnn.rnn.weight_ih_l0"].shape[1]
+        inputs = recurrent[0].shape[1]  # pyright: ignore
     found |= {
         "hidden_dims": [rows for rows, _ in shapes[:-1]],
         "obs_normalization": any(name.startswith("obs_normalizer.") for name in weights),

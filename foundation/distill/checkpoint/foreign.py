@@ -87,6 +87,9 @@ def present_layout(state: dict[str, Any], what: str) -> dict[str, Any]:
     """
     if _is_state_dict(state):
         state = _from_state_dict(state)
+    for name in ("model_state_dict", *(f"{role}_state_dict" for role in ROLES)):
+        if name in state and not _has_names(state[name]):
+            raise CheckpointError(f"{what} is damaged: its {name} does not hold weights by name")
     if "model_state_dict" in state:
         return _from_one_model(state, what)
     models = {f"{role}_state_dict": state[f"{role}_state_dict"] for role in _roles(state)}
@@ -136,7 +139,7 @@ def _from_one_model(state: dict[str, Any], what: str) -> dict[str, Any]:
     for name, roles in _NORMALISERS.items():
         role = next((role for role in roles if role in models), None)
         if role is not None:
-            values = plain_names(state.get(name) or {})
+            values = plain_names(state[name]) if _has_names(state.get(name)) else {}
             models[role] |= {f"obs_normalizer.{key}": value for key, value in values.items()}
     # The optimiser's parameters are in another order, and include those of all models.
     kept = {name: value for name, value in state.items() if not name.endswith("state_dict")}
@@ -156,7 +159,11 @@ def _with_noise(weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_state_dict(state: dict[str, Any]) -> bool:
-    return bool(state) and all(isinstance(value, torch.Tensor) for value in state.values())
+    return bool(state) and _has_names(state) and all(isinstance(value, torch.Tensor) for value in state.values())
+
+
+def _has_names(weights: Any) -> bool:
+    return isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
 
 
 def _from_state_dict(weights: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def is_torchscript(file: Any) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return any("/code/" in name for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except Exception:  # a damaged archive can raise anything
         return False
 
 

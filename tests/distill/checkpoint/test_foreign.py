@@ -201,3 +201,19 @@ def test_a_ppo_run_of_another_optimiser_is_not_continued_but_its_weights_can_be(
     runner.load(str(path), {"actor": True, "critic": True})
     assert torch.equal(run(runner.alg.actor), run(actor))
     assert load_checkpoint(path)["iter"] == 7
+
+
+@pytest.mark.parametrize("name", ["model_state_dict", "actor_state_dict", "teacher_state_dict"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        None, 3, [], {1: torch.zeros(1)}, {}, {"mlp.0.weight": 3}, {"mlp.0.weight": torch.zeros(0, 0)},
+        {"mlp.0.weight": torch.zeros(3)}, {"actor.0.weight": "x", "std": None}, {"": torch.zeros(1)},
+        {"mlp.0.weight": torch.zeros(2, 2), "rnn.rnn.weight_hh_l0": torch.zeros(0, 0)},
+        {"mlp.0.weight": torch.zeros(2, 2), "rnn.rnn.weight_hh_l0": torch.zeros(2)},
+    ],
+)  # fmt: skip
+def test_a_checkpoint_whose_entries_are_no_weights_is_refused(name, damage, tmp_path):
+    torch.save({name: damage, "iter": 0}, tmp_path / "t.pt")
+    with pytest.raises(CheckpointError, match=r"t\.pt"):
+        build(tmp_path / "t.pt")
