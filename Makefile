@@ -7,9 +7,10 @@ DEMO := --max_iterations 800 agent.algorithm.phase1_iterations=60 \
 	agent.algorithm.learning_rate_schedule=linear agent.algorithm.learning_rate_iterations=800
 
 RSL_RL_VERSIONS := 5.4.1 5.5.1
+OLD_RSL_RL_VERSIONS := 2.3.3 3.0.1 3.1.3 3.3.0 4.0.1
 
-.PRECIOUS: .venv-rsl-rl/%/.installed
-.PHONY: demo test golden test-slow test-faults test-rsl-rl check docs format bench teacher install
+.PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints check docs format bench teacher install
 
 install: $(INSTALLED)
 
@@ -53,6 +54,16 @@ test-rsl-rl-%: .venv-rsl-rl/%/.installed
 	$(@D)/bin/python -m pip install --quiet --no-deps rsl-rl-lib==$*
 	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
 		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
+	touch $@
+
+# Checkpoints that earlier versions of rsl_rl write themselves, as teachers.
+test-old-checkpoints: $(OLD_RSL_RL_VERSIONS:%=.venv-rsl-rl/old/%/.written)
+	OLD_RSL_RL_CHECKPOINTS=$(CURDIR)/.venv-rsl-rl/checkpoints $(BIN)/python -m pytest -n logical \
+		tests/distill/checkpoint/test_old_versions.py
+
+.venv-rsl-rl/old/%/.written: $(INSTALLED) tests/support/old_rsl_rl.py
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) rsl-rl-lib==$*
+	PYTHONPATH=$(@D) $(BIN)/python -m tests.support.old_rsl_rl .venv-rsl-rl/checkpoints/$* > $(@D)/log.txt
 	touch $@
 
 check: $(INSTALLED)

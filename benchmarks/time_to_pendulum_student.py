@@ -2,8 +2,8 @@
 
 gymnasium's ``InvertedDoublePendulum-v5``, 32 environments x 50 steps, and a teacher trained with PPO first. Both
 sides run under rsl_rl's own runner. rsl_rl's ``Distillation`` makes four passes over each rollout, with the best
-learning rate of three: that with the least median over all seeds; ours has nothing but its class name. The GRU sees
-no velocities.
+learning rate of three: that with the least median over all seeds; ours has nothing but its class name. The GRU
+sees no velocities.
 After every iteration the clock stops while the student balances 16 pendulums; it has reached the teacher when its
 return is 95 % of the teacher's. Checked first: the teacher balances.
 

@@ -160,6 +160,8 @@ def _build_runner(task: TaskSpec, env: Any, agent_cfg: Any, start: Start, run_di
     if start.resume is not None:
         print(f"[Run] continuing from {start.resume}")
         runner.load(str(start.resume))
+    if hasattr(agent_cfg, "teacher"):
+        runner.alg.require_teacher()
     if start.student is not None:
         print(f"[Run] fine-tuning {start.student}")
     _require_training_of_the_actor(agent_cfg, runner.current_learning_iteration)

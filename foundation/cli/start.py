@@ -113,5 +113,9 @@ def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
 
 def _is_student(checkpoint: Path) -> bool:
     from foundation.distill.checkpoint import STUDENT, checkpoint_kind, load_checkpoint
+    from foundation.distill.checkpoint.loading import is_policy_file
 
+    # An exported policy can be a teacher, and nothing else.
+    if is_policy_file(checkpoint):
+        return False
     return checkpoint_kind(load_checkpoint(checkpoint), checkpoint) == STUDENT

@@ -16,7 +16,7 @@ _IMAGE_DIMS = 3
 """Dimensions of one image: channels, height, width."""
 
 
-def groups_of(model: MLPModel) -> list[str]:
+def groups_of(model: Any) -> list[str]:
     """Return the names of the observation groups that a model reads."""
     return [*model.obs_groups, *getattr(model, "obs_groups_2d", [])]
 

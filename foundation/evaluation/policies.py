@@ -18,6 +18,7 @@ from foundation.distill.checkpoint import (
     checkpoint_kind,
     load_checkpoint,
     load_weights,
+    present_layout,
 )
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.runners.config import model_kwargs
@@ -70,7 +71,7 @@ def load_policy(
         CheckpointError: If the checkpoint cannot be used or holds the other role.
     """
     path = Path(path)
-    state = load_checkpoint(path, device)
+    state = present_layout(load_checkpoint(path, device), f"checkpoint {path}")
     kind = checkpoint_kind(state, path)
     cfg_key, state_key = _MODEL_KEYS[kind]
     agent = load_params(path.parent, "agent")

@@ -12,6 +12,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
+from foundation.distill.algorithm.host import require_noise
 from foundation.distill.algorithm.hosted import HostedDistillation
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
@@ -21,7 +22,7 @@ from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
-from foundation.distill.algorithm.teachers import load_teacher, load_teachers
+from foundation.distill.algorithm.teachers import load_teacher, load_teachers, missing_file
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
@@ -82,11 +83,7 @@ class DaggerDistillation(HostedDistillation):
         self.options = own
         self.gradient_length = own.gradient_length
         self.rollout_size = storage.num_transitions_per_env * storage.num_envs
-        if own.teacher_checkpoint is not None:
-            self.teacher = self._raw_teacher = load_teachers(teacher, own.teacher_checkpoint)  # pyright: ignore
-            self.teacher_loaded = True
-        elif not getattr(teacher, "needs_checkpoint", True):
-            self.teacher_loaded = True
+        self._set_up_teacher(teacher)
         self.label_range = LabelRange(own.label_clip, self.device)
         self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
         for model in (student, *self.teachers):
@@ -101,9 +98,26 @@ class DaggerDistillation(HostedDistillation):
         self.buffer_size = 0
         self.dataset = None
         self._set_up_training()
+        require_noise(student)
         self.metrics = IterationMetrics(
             ["teacher_fraction", *(["buffer_size", "buffer_capacity"] if own.use_dagger else [])]
         )
+
+    def _set_up_teacher(self, teacher: MLPModel) -> None:
+        """Load the teachers that the options name; one that is missing may still come with a run's checkpoint."""
+        files = self.options.teacher_checkpoint
+        if files is None:
+            self.teacher_loaded = not getattr(teacher, "needs_checkpoint", True)
+            return
+        self.missing_teacher = missing_file(files)
+        if self.missing_teacher is not None:
+            logger.warning(
+                f"[DAgger] teacher_checkpoint {self.missing_teacher} does not exist: there is no teacher until a "
+                "checkpoint of a run is loaded, which holds it"
+            )
+        obs, num_actions = self.storage.observations[0], self.storage.actions.shape[-1]
+        self.teacher = self._raw_teacher = load_teachers(teacher, files, obs, num_actions)  # pyright: ignore
+        self.teacher_loaded = self.missing_teacher is None
 
     def _set_up_training(self) -> None:
         """Set up the update on the dataset, or rsl_rl's own."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
 
 from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.log import logger
@@ -37,6 +38,19 @@ def check_runner_cfg(cfg: dict[str, Any]) -> None:
         raise ValueError(
             f"the runner's configuration lacks {', '.join(missing)}; student and teacher configure the models, "
             "obs_groups names the observation groups of each"
+        )
+
+
+def require_noise(student: MLPModel) -> None:
+    """Refuse a student without action noise, whose standard deviation rsl_rl's runner logs in every iteration.
+
+    Raises:
+        ValueError: If it has none, and no ``output_std`` of its own.
+    """
+    if getattr(student, "distribution", None) is None and type(student).output_std is MLPModel.output_std:
+        raise ValueError(
+            "student.distribution_cfg is None, but rsl_rl's runner logs a student's standard deviation; set it to "
+            "{class_name: GaussianDistribution, init_std: 0.1}"
         )
 
 

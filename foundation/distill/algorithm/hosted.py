@@ -16,6 +16,7 @@ from foundation.distill.algorithm.host import (
 )
 from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.algorithm.resumable import ResumableDistillation
+from foundation.distill.checkpoint import CheckpointError
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
 
@@ -27,6 +28,8 @@ class HostedDistillation(ResumableDistillation):
     """Who acts, iteration by iteration."""
     metrics: IterationMetrics
     """The iteration's metrics for the logger."""
+    missing_teacher: str | None = None
+    """The file of ``teacher_checkpoint`` that does not exist."""
     _run_length: int | None = None
 
     @staticmethod
@@ -69,16 +72,27 @@ class HostedDistillation(ResumableDistillation):
         """Set the student to train mode and the teacher to evaluation mode; rsl_rl's runner begins a run so."""
         iterations = iterations_of_caller()
         if iterations is not None:
-            self._require_teacher()
+            self.require_teacher()
             self.begin_run(*iterations)
         super().train_mode()
 
-    def _require_teacher(self) -> None:
-        if not self.teacher_loaded:
-            raise ValueError(
-                "no teacher is loaded; load its checkpoint or set teacher_checkpoint. A teacher that needs none, "
-                "such as a controller, has a class attribute needs_checkpoint = False"
+    def require_teacher(self) -> None:
+        """Check that there is a teacher to learn from.
+
+        Raises:
+            CheckpointError: If the file that should hold it does not exist.
+            ValueError: If none was loaded.
+        """
+        if self.teacher_loaded:
+            return
+        if self.missing_teacher is not None:
+            raise CheckpointError(
+                f"teacher_checkpoint {self.missing_teacher} does not exist; give the path of a file"
             )
+        raise ValueError(
+            "no teacher is loaded; load its checkpoint or set teacher_checkpoint. A teacher that needs none, "
+            "such as a controller, has a class attribute needs_checkpoint = False"
+        )
 
     @property
     def phase(self) -> int:
@@ -86,7 +100,12 @@ class HostedDistillation(ResumableDistillation):
         return self.schedule.phase(self.iteration)
 
     def begin_rollout(self) -> None:
-        """Announce the switch to phase 2 in the iteration that begins it."""
+        """Announce the switch to phase 2 in the iteration that begins it.
+
+        Raises:
+            ValueError: If no teacher was loaded.
+        """
+        self.require_teacher()
         if self.schedule.switches_at(self.iteration):
             rule = "=" * 80
             self._print(

@@ -103,11 +103,13 @@ class ImitationObjective:
             self._tap(_LATENT, latent_matching["student"], latent_matching["teacher"])
 
     def _require_gaussians(self, loss: str) -> None:
-        for role, model in (("student", self._student), ("teacher", self._teachers[0])):
-            if not isinstance(model.distribution, GaussianDistribution):
+        for role, model in (("student", self._student), *(("teacher", teacher) for teacher in self._teachers)):
+            kind = type(model.distribution)
+            if not issubclass(kind, GaussianDistribution):
+                noise = "no standard deviation" if kind is type(None) else f"a {kind.__name__}"
                 raise ValueError(
-                    f"loss_type={loss} needs a Gaussian {role}, which has {type(model.distribution).__name__}; "
-                    f"set {role}.distribution_cfg to a GaussianDistribution, or loss_type to mse"
+                    f"loss_type={loss} needs a Gaussian {role}, and this one has {noise}; set loss_type=mse, or "
+                    f"{role}.distribution_cfg to a GaussianDistribution if the {role}'s file has one"
                 )
 
     def _tap(self, key: str, of_student: str, of_teachers: str) -> None:

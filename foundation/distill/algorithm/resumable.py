@@ -10,14 +10,24 @@ from rsl_rl.algorithms import Distillation
 from rsl_rl.models import MLPModel
 
 from foundation.distill.algorithm.label_range import LabelRange
+from foundation.distill.algorithm.losses import LOSSES
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.options import DaggerOptions
-from foundation.distill.algorithm.teachers import TeacherEnsemble, teachers_in
-from foundation.distill.checkpoint import CheckpointError, check_models
+from foundation.distill.algorithm.policy_files import CONTENTS, PolicyFile
+from foundation.distill.algorithm.teachers import (
+    TeacherEnsemble,
+    lacks_noise,
+    match_noise,
+    parts_of,
+    teachers_in,
+)
+from foundation.distill.checkpoint import CheckpointError, check_models, convert_checkpoint
 from foundation.distill.checkpoint.run_state import AlgorithmState
+from foundation.distill.checkpoint.weights import check_weights, require_optimizer
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.dataset import AggregatedDataset
 from foundation.distill.log import logger
+from foundation.distill.observations import groups_of
 from foundation.distill.tensors import moved
 
 _STATE_VERSION = 1
@@ -43,8 +53,8 @@ class ResumableDistillation(Distillation):
         return self._raw_student
 
     @property
-    def teacher_model(self) -> MLPModel:
-        """The teacher, not compiled; a :class:`TeacherEnsemble` of several."""
+    def teacher_model(self) -> Any:
+        """The teacher, not compiled: an ``MLPModel``, a :class:`TeacherEnsemble` or a :class:`PolicyFile`."""
         return self._raw_teacher
 
     @property
@@ -53,7 +63,7 @@ class ResumableDistillation(Distillation):
         return self._raw_teacher if isinstance(self._raw_teacher, TeacherEnsemble) else None
 
     @property
-    def teachers(self) -> list[MLPModel]:
+    def teachers(self) -> list[Any]:
         """The teacher, or all of them, not compiled."""
         return [self._raw_teacher] if self.ensemble is None else list(self.ensemble.models)  # pyright: ignore
 
@@ -66,6 +76,12 @@ class ResumableDistillation(Distillation):
     def iteration(self) -> int:
         """Number of iterations completed so far, also before a resumed run."""
         return self.num_updates
+
+    def compile(self, mode: str | None = None) -> None:
+        """Compile student and teacher, as rsl_rl does; an exported policy runs as it is."""
+        super().compile(mode)
+        if isinstance(self._raw_teacher, PolicyFile):
+            self.teacher = self._raw_teacher  # pyright: ignore
 
     def save(self) -> dict[str, Any]:
         """Return models, optimiser and progress; :meth:`training_state` has the rest."""
@@ -86,27 +102,24 @@ class ResumableDistillation(Distillation):
         Raises:
             CheckpointError: If the weights do not fit or the file is from a newer version.
         """
-        if load_cfg is not None and load_cfg.get("actor"):
-            load_cfg = {**load_cfg, "student": True}
+        loaded_dict = convert_checkpoint(loaded_dict, "the checkpoint")
+        load_cfg = self._parts_to_load(loaded_dict, load_cfg)
         progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
         if progress["version"] > _STATE_VERSION:
             raise CheckpointError(
                 f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
                 "upgrade foundation-distill"
             )
-        count = teachers_in(loaded_dict.get("teacher_state_dict", {}))
-        if count is not None and self.ensemble is None:
-            raise CheckpointError(
-                f"the checkpoint holds {count} teachers, the configuration one; set teacher_checkpoint to a "
-                f"list of {count}"
-            )
+        require_optimizer(loaded_dict, load_cfg, ("student", "teacher"), "the checkpoint")
         if "optimizer_state_dict" in loaded_dict:
             loaded_dict = {
                 **loaded_dict,
                 "optimizer_state_dict": self._with_own_kernels(loaded_dict["optimizer_state_dict"]),
             }
-        models = {"student": self.student_model, "teacher": self.teacher_model}
-        check_models(models, loaded_dict, load_cfg, strict, "the checkpoint's")
+        check_models({"student": self.student_model}, loaded_dict, load_cfg, strict, "the checkpoint's")
+        key = "teacher_state_dict" if loaded_dict.get("teacher_state_dict") else "actor_state_dict"
+        if key in loaded_dict and load_cfg.get("teacher"):
+            loaded_dict = {**loaded_dict, key: self._prepare_teacher(loaded_dict[key], strict)}
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
         except RuntimeError as error:
@@ -116,6 +129,73 @@ class ResumableDistillation(Distillation):
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
             self.lacks_its_history = self.dataset is not None and self.num_updates > 0
         return load_iteration
+
+    def _parts_to_load(self, state: dict[str, Any], load_cfg: dict | None) -> dict[str, Any]:
+        """Return which parts to load: by default the teacher of a PPO run, or all of a distillation run."""
+        if load_cfg is None and "actor_state_dict" in state:
+            load_cfg = {"teacher": True}
+        elif load_cfg is None:
+            load_cfg = dict.fromkeys(("student", "teacher", "optimizer", "iteration"), True)
+        elif load_cfg.get("actor"):
+            load_cfg = {**load_cfg, "student": True}
+        if not self._raw_teacher.state_dict() and not state.get("teacher_state_dict"):
+            # A teacher that computes its actions has no weights, and rsl_rl would look for an actor's.
+            load_cfg = {**load_cfg, "teacher": False}
+        return load_cfg
+
+    def _prepare_teacher(self, weights: dict[str, Any], strict: bool) -> dict[str, Any]:
+        """Make the teacher one that can load saved weights, and return the weights that it loads.
+
+        Raises:
+            CheckpointError: If they do not fit, or lack the standard deviation that the loss needs.
+        """
+        count = teachers_in(weights)
+        if count != (None if self.ensemble is None else len(self.ensemble)):
+            configured = "one" if self.ensemble is None else len(self.ensemble)
+            held, way = (
+                ("one teacher", "one file") if count is None else (f"{count} teachers", f"a list of {count}")
+            )
+            raise CheckpointError(
+                f"the checkpoint holds {held}, the configuration {configured}; set teacher_checkpoint to {way}"
+            )
+        if CONTENTS in weights:
+            self._require_no_std(self.reads_std)
+            if not isinstance(self._raw_teacher, PolicyFile):
+                self._stand_in(weights[CONTENTS])
+            return weights
+        if isinstance(self._raw_teacher, PolicyFile):
+            raise CheckpointError(
+                "the checkpoint's teacher is a network, but teacher_checkpoint names an exported policy; set it "
+                "to None"
+            )
+        parts = parts_of(self._raw_teacher, weights)
+        self._require_no_std(self.reads_std and any(lacks_noise(model, part) for _, model, part in parts))
+        fitting = {}
+        for start, model, part in parts:
+            fitted = match_noise(model, part)
+            if strict:
+                check_weights(model, fitted, "the checkpoint's teacher")
+            fitting |= {f"{start}{name}": value for name, value in fitted.items()}
+        return fitting
+
+    def _require_no_std(self, needed: bool) -> None:
+        if needed:
+            raise CheckpointError(
+                f"loss_type={self.options.loss_type} needs the teacher's standard deviation, which the checkpoint "
+                "does not hold; set loss_type=mse"
+            )
+
+    def _stand_in(self, contents: torch.Tensor) -> None:
+        """Put an exported policy into the teacher's place."""
+        obs, num_actions = self.storage.observations[0], self.storage.actions.shape[-1]
+        groups = groups_of(self._raw_teacher)
+        teacher = PolicyFile(contents, obs, groups, num_actions, "the checkpoint's teacher")
+        self.teacher = self._raw_teacher = teacher  # pyright: ignore
+
+    @property
+    def reads_std(self) -> bool:
+        """Whether the loss needs the teacher's standard deviation."""
+        return LOSSES.find(self.options.loss_type).reads_std
 
     def _with_own_kernels(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return an optimiser's state that keeps this optimiser's choice of fused kernels."""

@@ -12,7 +12,11 @@ from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import nn
 
-from foundation.distill.checkpoint import CheckpointError, load_checkpoint, load_weights
+from foundation.distill.algorithm.policy_files import PolicyFile, read_policy_file
+from foundation.distill.checkpoint import CheckpointError, convert_checkpoint, load_checkpoint, load_weights
+from foundation.distill.checkpoint.architecture import NO_NOISE, architecture, differing_settings, std_type
+from foundation.distill.checkpoint.loading import is_policy_file
+from foundation.distill.observations import groups_of
 
 
 class TeacherEnsemble(nn.Module):
@@ -96,25 +100,69 @@ class TeacherEnsemble(nn.Module):
         return None if states[0] is None else states
 
 
+Teacher = MLPModel | TeacherEnsemble | PolicyFile
+"""What an algorithm's teacher may be."""
+
+
 def teachers_in(state: dict[str, torch.Tensor]) -> int | None:
     """Return how many teachers a saved state holds, or None if it is not of a :class:`TeacherEnsemble`."""
     numbers = {int(name.split(".")[1]) for name in state if name.startswith("models.")}
     return len(numbers) or None
 
 
-def load_teachers(teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path]) -> MLPModel | TeacherEnsemble:
-    """Load one checkpoint into the teacher, or each of several into a copy of it.
+def parts_of(
+    teacher: nn.Module, weights: dict[str, torch.Tensor]
+) -> list[tuple[str, nn.Module, dict[str, torch.Tensor]]]:
+    """Return every model of a teacher with the beginning of its names and its part of the weights."""
+    if not isinstance(teacher, TeacherEnsemble):
+        return [("", teacher, weights)]
+    starts = [(f"models.{i}.", model) for i, model in enumerate(teacher.models)]
+    return [
+        (
+            start,
+            model,
+            {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)},
+        )
+        for start, model in starts
+    ]
+
+
+def load_teachers(
+    teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path], obs: TensorDict, num_actions: int
+) -> Teacher:
+    """Load one checkpoint into the teacher, or each of several into a copy of it; none if a file is missing.
+
+    Args:
+        teacher: The configured teacher.
+        checkpoint: Checkpoint of the teacher, or of each of several; a single one may be an exported policy.
+        obs: Example observations (N, …).
+        num_actions: Number of actions.
+
+    Returns:
+        The teacher, what stands in its place (a policy file), or all of several.
 
     Raises:
         CheckpointError: If a checkpoint cannot be used.
     """
-    if isinstance(checkpoint, (str, Path)):
-        load_teacher(teacher, checkpoint)
+    missing = missing_file(checkpoint) is not None
+    if not isinstance(checkpoint, (str, Path)):
+        ensemble = TeacherEnsemble(teacher, len(checkpoint))
+        for model, path in [] if missing else zip(ensemble.models, checkpoint, strict=True):
+            load_teacher(model, path)
+        return ensemble
+    if missing:
         return teacher
-    ensemble = TeacherEnsemble(teacher, len(checkpoint))
-    for model, path in zip(ensemble.models, checkpoint, strict=True):
-        load_teacher(model, path)
-    return ensemble
+    if is_policy_file(checkpoint):
+        what = f"teacher_checkpoint {checkpoint}"
+        return PolicyFile(read_policy_file(checkpoint, what), obs, groups_of(teacher), num_actions, what)
+    load_teacher(teacher, checkpoint)
+    return teacher
+
+
+def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
+    """Return the first of one or several checkpoints that does not exist; None if all do."""
+    paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
+    return next((str(path) for path in paths if not Path(path).is_file()), None)
 
 
 def load_teacher(model: nn.Module, path: str | Path) -> None:
@@ -123,8 +171,48 @@ def load_teacher(model: nn.Module, path: str | Path) -> None:
     Raises:
         CheckpointError: If the checkpoint cannot be used.
     """
-    state = load_checkpoint(path, map_location=next(model.parameters()).device)
-    weights = state.get("actor_state_dict") or state.get("teacher_state_dict")
+    what = f"teacher_checkpoint {path}"
+    if is_policy_file(path) or isinstance(model, PolicyFile):
+        raise CheckpointError(
+            f"{what}: an exported policy can only be the one teacher of a whole run; give the checkpoint of its "
+            "run instead"
+        )
+    device = next((parameter.device for parameter in model.parameters()), None)
+    state = convert_checkpoint(load_checkpoint(path, map_location=device), what)
+    weights = teacher_weights(state)
     if weights is None:
-        raise CheckpointError(f"teacher_checkpoint {path} holds neither an actor nor a teacher: {sorted(state)}")
-    load_weights(model, weights, f"teacher_checkpoint {path}")
+        raise CheckpointError(
+            f"{what} holds neither an actor nor a teacher: {sorted(state)}; if it is of another library, export "
+            "the policy as TorchScript or ONNX and name that file"
+        )
+    if teachers_in(weights) is not None:
+        raise CheckpointError(f"{what} holds {teachers_in(weights)} teachers, expected one; name theirs in a list")
+    load_weights(model, match_noise(model, weights), what)
+
+
+def teacher_weights(state: dict[str, Any]) -> dict[str, torch.Tensor] | None:
+    """Return the weights that a checkpoint has for a teacher: an actor's, or a teacher's; None without either."""
+    return state.get("actor_state_dict") or state.get("teacher_state_dict")
+
+
+def match_noise(model: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights that fit a teacher, where one of the two has no standard deviation.
+
+    It takes no part in acting. A model whose weights come without one is made deterministic: the one of its
+    configuration would be made up.
+    """
+    if lacks_noise(model, weights):
+        model.distribution = None  # pyright: ignore
+    elif _only_noise_differs(model, weights) and std_type(model.state_dict()) == NO_NOISE:
+        return {name: value for name, value in weights.items() if not name.startswith("distribution.")}
+    return weights
+
+
+def lacks_noise(model: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    """Return whether weights lack the standard deviation that a model has, and fit it otherwise."""
+    return _only_noise_differs(model, weights) and std_type(weights) == NO_NOISE
+
+
+def _only_noise_differs(model: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    differing = differing_settings(architecture(weights), architecture(model.state_dict()))
+    return differing == ["distribution_cfg.std_type"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 
 from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.manifest import digest_beside
+from foundation.distill.checkpoint.plain_values import ALLOWED
 
 
 def load_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> dict[str, Any]:
-    """Return a checkpoint's contents: tensors and plain Python values only.
+    """Return a checkpoint's contents: tensors, plain values, numbers of NumPy, and paths.
 
     A file with a manifest beside it is compared with the manifest before it is read.
 
@@ -24,20 +26,26 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; give the path of a .pt file")
+    if is_policy_file(path):
+        raise CheckpointError(
+            f"checkpoint {path} is an exported policy, which can only be a teacher (teacher_checkpoint); give the "
+            "checkpoint of its run"
+        )
     digest = digest_beside(path)
     if digest is not None and (wrong := digest.difference(path)) is not None:
         raise CheckpointError(
             f"checkpoint {path} is damaged: {wrong}; use an older one, as --resume does by itself"
         )
     try:
-        state = torch.load(path, weights_only=True, map_location=map_location)
+        with torch.serialization.safe_globals(ALLOWED):
+            state = torch.load(path, weights_only=True, map_location=map_location)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        wanted = re.search(r"GLOBAL (\S+)|<class '([^']+)'>", str(error))
         if wanted is None:
             raise _damaged(path) from error
         raise CheckpointError(
-            f"checkpoint {path} is refused: loading it would call {wanted[1]}, and only tensors and plain values "
-            "are ever loaded"
+            f"checkpoint {path} is refused: loading it would call {wanted[1] or wanted[2]}, and only tensors and "
+            f"plain values are ever loaded; if you trust its author, save it without: {_resave(path)}"
         ) from error
     except Exception as error:  # a damaged file can raise anything
         raise _damaged(path) from error
@@ -48,3 +56,25 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
 
 def _damaged(path: Path) -> CheckpointError:
     return CheckpointError(f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values")
+
+
+def is_policy_file(path: str | Path) -> bool:
+    """Return whether a file is an exported policy: ONNX, by its name, or TorchScript, by its contents."""
+    return Path(path).suffix == ".onnx" or (Path(path).is_file() and is_torchscript(path))
+
+
+def is_torchscript(file: Any) -> bool:
+    """Return whether a path or an open file is a TorchScript archive."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except Exception:  # a damaged archive can raise anything
+        return False
+
+
+def _resave(path: Path) -> str:
+    """Return a command that saves a checkpoint's weights and iteration, and nothing else, to a new file."""
+    old, new = str(path), str(path.with_name(f"{path.stem}_plain.pt"))
+    kept = "{k: v for k, v in s.items() if k.endswith('state_dict') or k == 'iter'} | {'infos': None}"
+    load = f"s = torch.load({old!r}, weights_only=False)"
+    return f'python -c "import torch; {load}; torch.save({kept}, {new!r})"'

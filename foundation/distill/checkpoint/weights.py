@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from foundation.distill.checkpoint.architecture import difference, shapes_differ
 from foundation.distill.checkpoint.files import CheckpointError
+from foundation.distill.checkpoint.foreign import SAVED_BY, present_layout
 
 TEACHER = "teacher"
 """A checkpoint of a PPO run, with an actor."""
@@ -22,6 +24,7 @@ def checkpoint_kind(state: dict[str, Any], path: str | Path) -> str:
     Raises:
         CheckpointError: If it comes from neither.
     """
+    state = present_layout(state, f"checkpoint {path}")
     if "student_state_dict" in state:
         return STUDENT
     if "actor_state_dict" in state:
@@ -32,21 +35,20 @@ def checkpoint_kind(state: dict[str, Any], path: str | Path) -> str:
     )
 
 
-def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str, strict: bool = True) -> None:
+def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
     """Load weights into a model.
 
     Args:
         model: The model.
         weights: Its state.
         what: How messages call the model and the file.
-        strict: Whether missing and unexpected entries are errors.
 
     Raises:
-        CheckpointError: If they do not fit; the message names the layer, both shapes and the likely cause.
+        CheckpointError: If they do not fit; the message names the settings that differ and the values that would.
     """
     check_weights(model, weights, what)
     try:
-        model.load_state_dict(weights, strict=strict)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"{what} does not fit the configured model: {' '.join(str(error).split())}"
@@ -54,40 +56,18 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what:
 
 
 def check_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
-    """Check that weights have the shapes of a model's.
+    """Check that weights are of a network like a model's.
 
     Raises:
-        CheckpointError: If one has not; the message names the layer, both shapes and the likely cause.
+        CheckpointError: If not; the message names the settings that differ and the values that would fit.
     """
     own = model.state_dict()
-    differing = [
-        name
-        for name, value in weights.items()
-        if isinstance(value, torch.Tensor) and name in own and value.shape != own[name].shape
-    ]
-    if not differing:
-        if (set(weights) ^ set(own)) and any(name.endswith("weight") for name in set(weights) ^ set(own)):
-            theirs, ours = (_names(a, b) for a, b in ((weights, own), (own, weights)))
-            raise CheckpointError(
-                f"{what} does not fit the configured model: only the file has {theirs}, only the model {ours}; "
-                "probably another kind of network: set class_name, the number of layers in hidden_dims and "
-                "obs_normalization to the file's"
-            )
-        return
-    # Layers say more than the normaliser's statistics.
-    name = min(differing, key=lambda name: not name.endswith(("weight", "weight_ih_l0")))
-    theirs, ours = list(weights[name].shape), list(own[name].shape)
-    if theirs[:-1] == ours[:-1]:
-        cause = (
-            "its inputs differ, probably another observation group or other observations: set obs_groups and the "
-            "environment to those of the file's run, or the size of the layer before"
-        )
-    else:
-        cause = "probably another network size: set hidden_dims, or rnn_hidden_dim, to the file's"
-    raise CheckpointError(
-        f"{what} does not fit the configured model: layer {name} has shape {theirs} in the file and {ours} in the "
-        f"model; {cause}"
-    )
+    reason = difference(weights, own) or shapes_differ(weights, own)
+    if reason is None and weights and own and not weights.keys() & own.keys():
+        theirs = ", ".join(sorted(weights)[:3]) or "nothing"
+        reason = f"no entry of the file, such as {theirs}, is one of a {type(model).__name__}; set class_name"
+    if reason is not None:
+        raise CheckpointError(f"{what} does not fit the configured model: {reason}")
 
 
 def check_models(
@@ -111,5 +91,22 @@ def check_models(
             check_weights(model, weights, f"{whose} {name}")
 
 
-def _names(some: dict[str, Any], others: dict[str, Any]) -> str:
-    return ", ".join(sorted(set(some) - set(others))) or "nothing"
+def require_optimizer(state: dict[str, Any], load_cfg: dict | None, roles: tuple[str, ...], what: str) -> None:
+    """Check that a checkpoint from which a run is to be continued holds the optimiser.
+
+    Args:
+        state: The checkpoint.
+        load_cfg: Which parts are loaded; None loads all.
+        roles: Names of the models that can be loaded without it.
+        what: How messages call the checkpoint.
+
+    Raises:
+        CheckpointError: If it does not.
+    """
+    if "optimizer_state_dict" in state or not (load_cfg is None or load_cfg.get("optimizer")):
+        return
+    reason = f", as none of {state[SAVED_BY]} can be continued" if SAVED_BY in state else ""
+    alone = ", ".join(f"{role!r}: True" for role in roles)
+    raise CheckpointError(
+        f"{what} holds no optimiser to continue with{reason}; load its weights alone with load_cfg={{{alone}}}"
+    )

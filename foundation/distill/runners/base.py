@@ -13,6 +13,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill.algorithm.nan_report import NonFiniteError
 from foundation.distill.checkpoint.files import CheckpointError
+from foundation.distill.checkpoint.foreign import convert_checkpoint
 from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.random_state import rng_state, set_rng_state
@@ -176,7 +177,7 @@ class BaseRunner(OnPolicyRunner):
         Raises:
             CheckpointError: If a file cannot be used, or does not fit environment and models.
         """
-        state = load_checkpoint(path, map_location or self.device)
+        state = convert_checkpoint(load_checkpoint(path, map_location or self.device), f"checkpoint {path}")
         manifest = verified_manifest(Path(path))
         self._check_models(state, path, load_cfg, strict)
         try:

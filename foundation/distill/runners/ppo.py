@@ -12,9 +12,16 @@ from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
 
 from foundation.distill.algorithm.nan_report import loss_error
-from foundation.distill.checkpoint import STUDENT, CheckpointError, check_models, checkpoint_kind, load_checkpoint
+from foundation.distill.checkpoint import (
+    STUDENT,
+    CheckpointError,
+    check_models,
+    checkpoint_kind,
+    convert_checkpoint,
+    load_checkpoint,
+)
 from foundation.distill.checkpoint.run_state import PpoRunState
-from foundation.distill.checkpoint.weights import load_weights
+from foundation.distill.checkpoint.weights import load_weights, require_optimizer
 from foundation.distill.observations import convert_storage, converted, prepare_for_images
 from foundation.distill.runners.base import BaseRunner, Parts
 from foundation.distill.runners.report import IterationReport
@@ -70,6 +77,7 @@ class PpoRunner(BaseRunner):
         self.logger.copies_metrics = True
 
     def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
+        require_optimizer(state, load_cfg, ("actor", "critic"), f"checkpoint {path}")
         models = {"actor": self.alg.actor, "critic": self.alg.critic}
         check_models(models, state, load_cfg, strict, f"checkpoint {path}: its")
 
@@ -84,7 +92,7 @@ class PpoRunner(BaseRunner):
         return self.cfg.get("critic_warmup_iterations", 0)
 
     def _load_student(self, path: str) -> None:
-        state = load_checkpoint(path, self.device)
+        state = convert_checkpoint(load_checkpoint(path, self.device), f"init_from {path}")
         if checkpoint_kind(state, path) != STUDENT:
             raise CheckpointError(f"init_from {path} holds a teacher, expected a student; load it to continue it")
         actor, weights = self.alg.get_policy(), state["student_state_dict"]

@@ -6,8 +6,7 @@ import logging
 
 import pytest
 import torch
-from rsl_rl.models import MLPModel
-from rsl_rl.runners import DistillationRunner, OnPolicyRunner
+from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import DaggerOptions, DaggerRunner
 from foundation.distill.algorithm.assembly import make_plan
@@ -143,36 +142,6 @@ def test_a_run_that_ends_before_the_student_acts_says_so_before_it_begins(runner
         env.step = first_step
         runner.learn(3)
     assert caplog.text.count(NEVER_ACTS) == warns
-
-
-class Controller(MLPModel):
-    """Acts on the teacher's observations without ever having been trained."""
-
-    needs_checkpoint = False
-
-    def forward(self, obs, *_, **__):
-        return -obs["teacher"]
-
-
-class TestTeacher:
-    @pytest.mark.parametrize("runner_class", [OnPolicyRunner, DaggerRunner])
-    def test_a_run_without_a_loaded_teacher_is_refused_before_its_first_step(self, runner_class):
-        env = ToyEnv()
-        runner = runner_class(env, runner_cfg(), None, "cpu")
-        with pytest.raises(
-            ValueError, match="no teacher is loaded; load its checkpoint or set teacher_checkpoint"
-        ):
-            runner.learn(1)
-        assert env.actions == []
-
-    @pytest.mark.parametrize("runner_class", RUNNERS)
-    def test_a_teacher_that_says_so_needs_no_checkpoint(self, runner_class):
-        cfg = runner_cfg(teacher={"class_name": f"{__name__}:Controller"}, loss_type="mse")
-        runner = runner_class(ToyEnv(), cfg, None, "cpu")
-        runner.learn(1)
-        rows = runner.alg.history[:]
-        assert len(rows) == 60
-        assert rows["teacher_actions"].abs().sum() > 0.0
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,9 @@ def test_kl_without_a_gaussian_is_refused(role):
     from tests.support.toy import ToyEnv
 
     cfg = runner_cfg(**{role: {"distribution_cfg": None}}, loss_type="kl")
-    with pytest.raises(ValueError, match=f"loss_type=kl needs a Gaussian {role}, which has NoneType"):
+    with pytest.raises(
+        ValueError, match=f"loss_type=kl needs a Gaussian {role}, and this one has no standard deviation"
+    ):
         DistillationRunner(ToyEnv(), cfg, None, "cpu")
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
+from collections import OrderedDict, defaultdict
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,3 +76,62 @@ def test_kinds_are_told_apart():
     assert checkpoint_kind({"student_state_dict": {}, "teacher_state_dict": {}}, "x") == "student"
     with pytest.raises(CheckpointError, match=r"checkpoint x holds \['foo'\], expected"):
         checkpoint_kind({"foo": 1}, "x")
+
+
+HARMLESS = {
+    "number": np.float64(1.5),
+    "narrow_number": np.float32(0.5),
+    "whole": np.int64(7),
+    "switch": np.bool_(True),
+    "text": np.str_("x"),
+    "half": np.float16(0.25),
+    "complex": np.complex64(1 + 2j),
+    "big_endian": np.dtype(">i4").type(5),
+    "bytes": np.bytes_(b"abc"),
+    "path": Path("logs") / "run",
+    "defaultdict": defaultdict(list, {"a": [1]}),
+    "counts": defaultdict(int, {"a": 1}),
+    "ordered": OrderedDict(a=1),
+    "nested": {"metrics": [np.float32(1.0), {"path": Path("x")}]},
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_numbers_of_numpy_paths_and_defaultdicts_load(name, tmp_path):
+    torch.save({"iter": 1, "infos": HARMLESS[name]}, tmp_path / "x.pt")
+    loaded = load_checkpoint(tmp_path / "x.pt")["infos"]
+    assert type(loaded) is (dict if isinstance(HARMLESS[name], defaultdict) else type(HARMLESS[name]))
+    assert loaded == HARMLESS[name]
+
+
+class Settings(NamedTuple):
+    width: int
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (Settings(3), r"\S+\.Settings"),
+        (date(2026, 1, 1), r"datetime\.date"),
+        (argparse.Namespace(lr=1e-3), r"argparse\.Namespace"),
+        (np.array([Settings(3)], dtype=object), r"numpy\S+_reconstruct"),
+        (np.random.default_rng(0), r"numpy\.random\S+"),
+        (np.arange(3), r"numpy\S+_reconstruct"),
+        (np.datetime64("2026-01-01"), r"numpy\.dtype\('M8'\)"),
+        (np.zeros(1, "O,i4")[0], r"numpy\.dtype\('V12'\)"),
+    ],
+)
+def test_other_objects_are_named_with_the_command_that_saves_the_file_without(value, names, tmp_path):
+    path = tmp_path / "x.pt"
+    weights = {"mlp.0.weight": torch.ones(2)}
+    torch.save({"actor_state_dict": weights, "iter": 4, "infos": {"seen": value}}, path)
+    with pytest.raises(
+        CheckpointError, match=f"would call {names}, and .* if you trust its author, save"
+    ) as caught:
+        load_checkpoint(path)
+    command = shlex.split(str(caught.value).split("save it without: ")[1])
+    assert command[:2] == ["python", "-c"]
+    exec(command[2], {})
+    loaded = load_checkpoint(tmp_path / "x_plain.pt")
+    assert (loaded["iter"], loaded["infos"]) == (4, None)
+    assert torch.equal(loaded["actor_state_dict"]["mlp.0.weight"], weights["mlp.0.weight"])

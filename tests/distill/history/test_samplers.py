@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import AggregatedBuffer
-from foundation.distill.history.samplers import distinct_integers
+from foundation.distill.history.distinct_integers import distinct_integers
 from tests.support.statistics import chi_squared_bound
 
 SIZE, DRAWS = 30, 60_000
