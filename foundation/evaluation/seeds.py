@@ -49,7 +49,7 @@ def evaluate(
     Raises:
         EvaluationError: If nothing can be evaluated; the message names policy, seed and reason.
     """
-    _check_arguments(policies, seeds, steps)
+    _check_arguments(policies, make_env, seeds, steps)
     result = Evaluation(task or "", list(seeds))
     for name in policies:
         places = []
@@ -91,7 +91,7 @@ def _run(
     return recorder.recording()
 
 
-def _check_arguments(policies: Any, seeds: Sequence[int], steps: int | None) -> None:
+def _check_arguments(policies: Any, make_env: Any, seeds: Any, steps: int | None) -> None:
     if not isinstance(policies, Mapping):
         raise EvaluationError(
             f'policies must be a mapping by name, such as {{"teacher": ...}}, got {type(policies)}'
@@ -104,6 +104,12 @@ def _check_arguments(policies: Any, seeds: Sequence[int], steps: int | None) -> 
                 f"policy {name!r} is a {type(policy).__name__}, expected a function from observations to actions; "
                 "load_policy makes one of a checkpoint"
             )
+    if not callable(make_env):
+        raise EvaluationError(
+            f"make_env is a {type(make_env).__name__}, expected a function from a seed to an environment"
+        )
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str):
+        raise EvaluationError(f"seeds must be several numbers, such as range(5), got {seeds!r}")
     if not 1 <= len(seeds) <= MOST_SEEDS:
         raise EvaluationError(f"there must be 1 ... {MOST_SEEDS} seeds, got {len(seeds)}")
     if len(set(seeds)) < len(seeds):

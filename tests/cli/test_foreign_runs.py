@@ -89,8 +89,8 @@ def logs(tmp_path, monkeypatch) -> Path:
     return tmp_path / "logs" / "rsl_rl"
 
 
-def spoilt(logs: Path, change: Callable[[Path], object]) -> Path:
-    run = make_run(logs / "theirs" / "2026-02-02")
+def spoilt(logs: Path, change: Callable[[Path], object], name: str = "2026-02-02") -> Path:
+    run = make_run(logs / "theirs" / name)
     change(run)
     return run
 
@@ -109,16 +109,15 @@ def failed(main: Callable[..., object], flags: list[str], capsys) -> str:
 FLY = ["--num_envs", "2", "--steps", "3"]
 
 
-@pytest.mark.parametrize("change", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_run_with_unreadable_parameters_is_passed_over_with_one_line(change, logs, capsys):
-    run = spoilt(logs, change)
+def test_runs_with_unreadable_parameters_are_passed_over_with_one_line_each(logs, capsys):
+    paths = [spoilt(logs, change, name).relative_to(logs.parents[1]) for name, change in UNREADABLE.items()]
     runs.main([])
     out = capsys.readouterr().out
-    assert out.count(f"[Runs] passed over {run.relative_to(logs.parents[1])}: ") == 1
+    assert [out.count(f"[Runs] passed over {path}: ") for path in paths] == [1] * len(paths)
     assert "ours/2026-01-01" in out
     play.main([*FLY, "--output", "flight.png"])
     out = capsys.readouterr().out
-    assert out.count(f"[Run] passed over {run.relative_to(logs.parents[1])}: ") == 1
+    assert [out.count(f"[Run] passed over {path}: ") for path in paths] == [1] * len(paths)
     assert "wrote flight.png" in out
     assert not Path("ran").exists()
 

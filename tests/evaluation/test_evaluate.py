@@ -254,6 +254,8 @@ ERRORS = {
     "no policies": ({}, KnownEnv, [0], "there are no policies to evaluate"),
     "no mapping": ([constant(0.0)], KnownEnv, [0], "policies must be a mapping by name"),
     "path": ({"one": "model_5.pt"}, KnownEnv, [0], "policy 'one' is a str, expected a function .*load_policy"),
+    "environment itself": (None, KnownEnv(), [0], "make_env is a KnownEnv, expected a function from a seed"),
+    "one seed": (None, KnownEnv, 5, r"seeds must be several numbers, such as range\(5\), got 5"),
     "no seeds": (None, KnownEnv, [], r"there must be 1 \.\.\. 30 seeds, got 0"),
     "many seeds": (None, KnownEnv, range(31), r"there must be 1 \.\.\. 30 seeds, got 31"),
     "equal seeds": (None, KnownEnv, [1, 1], r"seeds must differ, got \[1, 1\]"),

@@ -71,7 +71,7 @@ class PpoRunner(BaseRunner):
         # The environment may overwrite the actions, too.
         alg.act = lambda obs: act(converted(obs, stored)).clone()
         alg.process_env_step = lambda obs, rewards, dones, extras: process(
-            converted(obs, stored) if alg.rnd else obs, rewards.float().reshape(-1), dones.reshape(-1), extras
+            converted(obs, stored), rewards.float().reshape(-1), dones.reshape(-1), extras
         )
         alg.compute_returns = lambda obs: compute_returns(converted(obs, stored))
         self.logger.copies_metrics = True

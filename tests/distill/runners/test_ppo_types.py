@@ -28,13 +28,12 @@ def cfg_of(groups: list[str], model: dict | None = None, critic: dict | None = N
 def trained(env, cfg: dict | None = None, runner_class=PpoRunner) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     runner = runner_class(env, cfg or cfg_of(["student"]), None, "cpu")
-    runner.learn(3)
+    runner.learn(2)
     models = {"actor": runner.alg.actor, "critic": runner.alg.critic}
     return {f"{name}.{key}": v for name, model in models.items() for key, v in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("dtype", "kind"), [*((dtype, "mlp") for dtype in TYPES), (torch.float64, "gru")])
 def test_observations_of_any_type_train_the_teacher_that_float32_trains(dtype, kind, caplog):
     got = trained(ConvertedEnv(ToyEnv(), dtype), cfg_of(["student"], KINDS[kind]))
     assert caplog.text.count(f"[PPO] observation group 'student' of dtype {dtype} is converted to float32") == 1
