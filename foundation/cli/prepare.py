@@ -67,6 +67,10 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     inherited = None if params_dir is not None else trained_vehicle(start.student or described)
     env_cfg, agent_cfg = _compose(task, overrides, params_dir, networks, flags, start, inherited)
     _announce(env_cfg, params_dir, inherited, start)
+    if networks is not None and start.teacher is not None:
+        print(
+            "[Run] the teacher's network and observations are those of its run, unless set otherwise", flush=True
+        )
     run_dir = _run_dir(agent_cfg)
     _seed(agent_cfg.seed)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
@@ -184,12 +188,15 @@ def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
 
 def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
     """Return the settings that give the teacher its own network and observations; None if they are not saved."""
+    from foundation.distill.checkpoint.run_network import network_in
     from foundation.tasks.saved_params import load_params
 
     saved = None if teacher is None else load_params(teacher.parent, "agent")
-    if saved is None or "actor" not in saved:
+    network = None if saved is None else network_in(saved, "actor")
+    if saved is None or network is None:
         return None
-    return {"teacher": saved["actor"], "obs_groups": {"teacher": saved["obs_groups"]["actor"]}}
+    groups = (saved.get("obs_groups") or {}).get("actor")
+    return {"teacher": network} | ({} if groups is None else {"obs_groups": {"teacher": groups}})
 
 
 def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) -> dict[str, Any] | None:

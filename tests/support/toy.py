@@ -146,7 +146,7 @@ def runner_cfg(
 ) -> dict:
     """Return a runner's configuration; ``student`` and ``teacher`` update the models'.
 
-    Whole passes, a teacher that acts throughout and a constant learning rate, unless the algorithm's options say otherwise.
+    Whole passes, a teacher that acts throughout and a constant learning rate, unless the options say otherwise.
     """
     if "Dagger" in class_name:
         algorithm = {"num_learning_epochs": 4, "phase1_iterations": 500, "learning_rate": 1e-3} | algorithm

@@ -115,8 +115,8 @@ class DaggerDistillation(HostedDistillation):
                 f"[DAgger] teacher_checkpoint {self.missing_teacher} does not exist: there is no teacher until a "
                 "checkpoint of a run is loaded, which holds it"
             )
-        obs, num_actions = self.storage.observations[0], self.storage.actions.shape[-1]
-        self.teacher = self._raw_teacher = load_teachers(teacher, files, obs, num_actions)  # pyright: ignore
+        found, self.teacher_network = load_teachers(teacher, files, self.teacher_site)
+        self.teacher = self._raw_teacher = found  # pyright: ignore
         self.teacher_loaded = self.missing_teacher is None
 
     def _set_up_training(self) -> None:

@@ -13,21 +13,22 @@ from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.losses import LOSSES
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.options import DaggerOptions
-from foundation.distill.algorithm.policy_files import CONTENTS, PolicyFile
 from foundation.distill.algorithm.teachers import (
     TeacherEnsemble,
+    TeacherSite,
     lacks_noise,
     match_noise,
     parts_of,
     teachers_in,
 )
 from foundation.distill.checkpoint import CheckpointError, check_models, convert_checkpoint
+from foundation.distill.checkpoint.policy_files import CONTENTS, PolicyFile
 from foundation.distill.checkpoint.run_state import AlgorithmState
 from foundation.distill.checkpoint.weights import check_weights, require_optimizer
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.dataset import AggregatedDataset
 from foundation.distill.log import logger
-from foundation.distill.observations import groups_of
+from foundation.distill.observations import groups_of, prepare_for_images
 from foundation.distill.tensors import moved
 
 _STATE_VERSION = 1
@@ -46,6 +47,8 @@ class ResumableDistillation(Distillation):
     """The aggregated dataset; None without DAgger."""
     lacks_its_history: bool = False
     """Whether a run was loaded, but not the history that belongs to it, as rsl_rl's own runner does."""
+    teacher_network: dict[str, Any] | None = None
+    """Settings of the teacher's network, where its run had others than are configured."""
 
     @property
     def student_model(self) -> MLPModel:
@@ -56,6 +59,12 @@ class ResumableDistillation(Distillation):
     def teacher_model(self) -> Any:
         """The teacher, not compiled: an ``MLPModel``, a :class:`TeacherEnsemble` or a :class:`PolicyFile`."""
         return self._raw_teacher
+
+    @property
+    def teacher_site(self) -> TeacherSite:
+        """What another teacher's network would be built for."""
+        obs, num_actions = self.storage.observations[0], self.storage.actions.shape[-1]
+        return TeacherSite(obs, groups_of(self._raw_teacher), num_actions)
 
     @property
     def ensemble(self) -> TeacherEnsemble | None:
@@ -85,7 +94,9 @@ class ResumableDistillation(Distillation):
 
     def save(self) -> dict[str, Any]:
         """Return models, optimiser and progress; :meth:`training_state` has the rest."""
-        progress = {"version": _STATE_VERSION, "iteration": self.iteration}
+        progress: dict[str, Any] = {"version": _STATE_VERSION, "iteration": self.iteration}
+        if self.teacher_network is not None:
+            progress["teacher_network"] = self.teacher_network
         return super().save() | {"dagger_state_dict": progress}
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict | None, strict: bool) -> bool:
@@ -119,6 +130,7 @@ class ResumableDistillation(Distillation):
         check_models({"student": self.student_model}, loaded_dict, load_cfg, strict, "the checkpoint's")
         key = "teacher_state_dict" if loaded_dict.get("teacher_state_dict") else "actor_state_dict"
         if key in loaded_dict and load_cfg.get("teacher"):
+            self._take_network(progress.get("teacher_network"))
             loaded_dict = {**loaded_dict, key: self._prepare_teacher(loaded_dict[key], strict)}
         try:
             load_iteration = super().load(loaded_dict, load_cfg, strict)
@@ -142,6 +154,14 @@ class ResumableDistillation(Distillation):
             # A teacher that computes its actions has no weights, and rsl_rl would look for an actor's.
             load_cfg = {**load_cfg, "teacher": False}
         return load_cfg
+
+    def _take_network(self, network: dict[str, Any] | None) -> None:
+        """Give the teacher the network that a saved run gave it."""
+        if network is not None and network != self.teacher_network:
+            site = self.teacher_site
+            self.teacher = self._raw_teacher = site.build(network)
+            prepare_for_images(self._raw_teacher, site.obs)
+            self.teacher_network = network
 
     def _prepare_teacher(self, weights: dict[str, Any], strict: bool) -> dict[str, Any]:
         """Make the teacher one that can load saved weights, and return the weights that it loads.
@@ -187,9 +207,7 @@ class ResumableDistillation(Distillation):
 
     def _stand_in(self, contents: torch.Tensor) -> None:
         """Put an exported policy into the teacher's place."""
-        obs, num_actions = self.storage.observations[0], self.storage.actions.shape[-1]
-        groups = groups_of(self._raw_teacher)
-        teacher = PolicyFile(contents, obs, groups, num_actions, "the checkpoint's teacher")
+        teacher = PolicyFile(contents, *self.teacher_site, "the checkpoint's teacher")
         self.teacher = self._raw_teacher = teacher  # pyright: ignore
 
     @property

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_callable, resolve_nn_activation
 from tensordict import TensorDict
 from torch import nn
 
-from foundation.distill.algorithm.policy_files import PolicyFile, read_policy_file
 from foundation.distill.checkpoint import CheckpointError, convert_checkpoint, load_checkpoint, load_weights
-from foundation.distill.checkpoint.architecture import NO_NOISE, architecture, differing_settings, std_type
+from foundation.distill.checkpoint.architecture import (
+    NO_NOISE,
+    architecture,
+    difference,
+    differing_settings,
+    std_type,
+)
 from foundation.distill.checkpoint.loading import is_policy_file
-from foundation.distill.observations import groups_of
+from foundation.distill.checkpoint.policy_files import PolicyFile, read_policy_file
+from foundation.distill.checkpoint.run_network import network_of_run
+from foundation.distill.log import logger
 
 
 class TeacherEnsemble(nn.Module):
@@ -106,7 +115,7 @@ Teacher = MLPModel | TeacherEnsemble | PolicyFile
 
 def teachers_in(state: dict[str, torch.Tensor]) -> int | None:
     """Return how many teachers a saved state holds, or None if it is not of a :class:`TeacherEnsemble`."""
-    numbers = {int(name.split(".")[1]) for name in state if name.startswith("models.")}
+    numbers = {match[1] for name in state if (match := re.match(r"models\.(\d+)\.", name))}
     return len(numbers) or None
 
 
@@ -127,19 +136,37 @@ def parts_of(
     ]
 
 
+class TeacherSite(NamedTuple):
+    """What a teacher's network is built for."""
+
+    obs: TensorDict
+    """Example observations (N, …)."""
+    obs_groups: list[str]
+    """The groups that it reads."""
+    num_actions: int
+    """Number of actions."""
+
+    def build(self, network: dict[str, Any]) -> MLPModel:
+        """Return a model of a run's settings, see :func:`network_of_run`, with random weights."""
+        settings = copy.deepcopy(network)
+        model_class = resolve_callable(settings.pop("class_name"))
+        model = model_class(self.obs, {"teacher": self.obs_groups}, "teacher", self.num_actions, **settings)
+        return model.to(self.obs[self.obs_groups[0]].device)
+
+
 def load_teachers(
-    teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path], obs: TensorDict, num_actions: int
-) -> Teacher:
+    teacher: MLPModel, checkpoint: str | Path | Sequence[str | Path], site: TeacherSite
+) -> tuple[Teacher, dict[str, Any] | None]:
     """Load one checkpoint into the teacher, or each of several into a copy of it; none if a file is missing.
 
     Args:
         teacher: The configured teacher.
         checkpoint: Checkpoint of the teacher, or of each of several; a single one may be an exported policy.
-        obs: Example observations (N, …).
-        num_actions: Number of actions.
+        site: What another network would be built for.
 
     Returns:
-        The teacher, what stands in its place (a policy file), or all of several.
+        The teacher, what stands in its place (an exported policy, a network of other settings), or all of several;
+        and these other settings.
 
     Raises:
         CheckpointError: If a checkpoint cannot be used.
@@ -149,14 +176,50 @@ def load_teachers(
         ensemble = TeacherEnsemble(teacher, len(checkpoint))
         for model, path in [] if missing else zip(ensemble.models, checkpoint, strict=True):
             load_teacher(model, path)
-        return ensemble
+        return ensemble, None
     if missing:
-        return teacher
+        return teacher, None
     if is_policy_file(checkpoint):
         what = f"teacher_checkpoint {checkpoint}"
-        return PolicyFile(read_policy_file(checkpoint, what), obs, groups_of(teacher), num_actions, what)
-    load_teacher(teacher, checkpoint)
-    return teacher
+        return PolicyFile(read_policy_file(checkpoint, what), *site, what), None
+    return _load_one(teacher, checkpoint, site)
+
+
+def _load_one(teacher: MLPModel, path: str | Path, site: TeacherSite) -> tuple[MLPModel, dict[str, Any] | None]:
+    """Load a teacher, with the network of its run if the configured one is another."""
+    weights, role = _read_teacher(path, site.obs[site.obs_groups[0]].device)
+    network = network_of_run(path, role)
+    reason = None if network is None else differs_from_run(teacher, network, weights)
+    if network is not None and reason is not None:
+        try:
+            built = site.build(network)
+        except (TypeError, ValueError, ImportError, AttributeError):
+            built = None  # of a class or for observations that are not there; the configured one says what differs
+        if built is not None and difference(match_noise(built, weights), built.state_dict()) is None:
+            logger.info(f"[DAgger] the teacher's network is that of its run, not the configured one: {reason}")
+            load_weights(built, match_noise(built, weights), f"teacher_checkpoint {path}")
+            return built, network
+    load_weights(teacher, match_noise(teacher, weights), f"teacher_checkpoint {path}")
+    return teacher, None
+
+
+def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[str, torch.Tensor]) -> str | None:
+    """Return how a teacher differs from its run's network, in words; None if it does not.
+
+    Args:
+        teacher: The configured teacher.
+        network: Settings of the run's network, which alone tell the activation function.
+        weights: The teacher's weights.
+    """
+    own = teacher.state_dict()
+    if not lacks_noise(teacher, weights) and (reason := difference(weights, own)) is not None:
+        return reason.partition(";")[0]
+    layers = [type(layer) for layer in getattr(teacher, "mlp", [])]
+    if len(layers) > 1 and isinstance(network.get("activation"), str):
+        activation = type(resolve_nn_activation(network["activation"]))
+        if activation not in layers:
+            return f"activation is {network['activation']} in the run and {layers[1].__name__} in the model"
+    return None
 
 
 def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
@@ -177,22 +240,24 @@ def load_teacher(model: nn.Module, path: str | Path) -> None:
             f"{what}: an exported policy can only be the one teacher of a whole run; give the checkpoint of its "
             "run instead"
         )
-    device = next((parameter.device for parameter in model.parameters()), None)
+    weights, _ = _read_teacher(path, next((parameter.device for parameter in model.parameters()), None))
+    load_weights(model, match_noise(model, weights), what)
+
+
+def _read_teacher(path: str | Path, device: torch.device | None) -> tuple[dict[str, torch.Tensor], str]:
+    """Return the weights that a checkpoint has for a teacher, and whether they are of an actor or a teacher."""
+    what = f"teacher_checkpoint {path}"
     state = convert_checkpoint(load_checkpoint(path, map_location=device), what)
-    weights = teacher_weights(state)
-    if weights is None:
+    role = next((role for role in ("actor", "teacher") if state.get(f"{role}_state_dict")), None)
+    if role is None:
         raise CheckpointError(
             f"{what} holds neither an actor nor a teacher: {sorted(state)}; if it is of another library, export "
             "the policy as TorchScript or ONNX and name that file"
         )
+    weights = state[f"{role}_state_dict"]
     if teachers_in(weights) is not None:
         raise CheckpointError(f"{what} holds {teachers_in(weights)} teachers, expected one; name theirs in a list")
-    load_weights(model, match_noise(model, weights), what)
-
-
-def teacher_weights(state: dict[str, Any]) -> dict[str, torch.Tensor] | None:
-    """Return the weights that a checkpoint has for a teacher: an actor's, or a teacher's; None without either."""
-    return state.get("actor_state_dict") or state.get("teacher_state_dict")
+    return weights, role
 
 
 def match_noise(model: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

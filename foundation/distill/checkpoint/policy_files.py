@@ -15,7 +15,7 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
-from foundation.distill.checkpoint import CheckpointError
+from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.loading import is_torchscript
 
 CONTENTS = "_extra_state"

@@ -11,8 +11,8 @@ from rsl_rl.runners import DistillationRunner
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner
-from foundation.distill.algorithm.policy_files import PolicyFile
 from foundation.distill.checkpoint import CheckpointError, load_checkpoint
+from foundation.distill.checkpoint.policy_files import PolicyFile
 from foundation.export.onnx_file import write_onnx
 from foundation.export.torchscript_file import write_torchscript
 from tests.distill.checkpoint.test_foreign import model

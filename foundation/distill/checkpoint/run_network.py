@@ -1,0 +1,91 @@
+"""The network of a checkpoint's policy, as its run's ``params/agent.yaml`` describes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SETTINGS = ("class_name", "hidden_dims", "activation", "obs_normalization", "distribution_cfg")
+_OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg")
+_CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, and tuples as Isaac Lab and mjlab write them."""
+
+
+def _sequence(loader: Any, node: yaml.Node) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
+
+
+def network_of_run(checkpoint: str | Path, role: str) -> dict[str, Any] | None:
+    """Return the settings of a model as the checkpoint's run configured it, as rsl_rl 5 names them.
+
+    Args:
+        checkpoint: The checkpoint; its run's folder is the one that it lies in.
+        role: ``actor``, ``student`` or ``teacher``.
+
+    Returns:
+        The settings, with ``class_name``; None if the folder has none that can be read.
+    """
+    path = Path(checkpoint).parent / "params" / "agent.yaml"
+    try:
+        agent = yaml.load(path.read_bytes(), Loader=_Loader)
+        return network_in(agent, role) if isinstance(agent, dict) else None
+    except Exception:  # there is no such file, or it is not one of these; a value can contradict its tag
+        return None
+
+
+def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
+    """Return the settings of a model in a runner's configuration of rsl_rl 2 to 5, as rsl_rl 5 names them.
+
+    Args:
+        agent: The runner's configuration.
+        role: ``actor``, ``student`` or ``teacher``.
+    """
+    model, policy = agent.get(role), agent.get("policy")
+    if isinstance(model, dict):
+        found = dict(model)
+        if "stochastic" in found and found.get("distribution_cfg") is None:
+            found["distribution_cfg"] = _noise(found) if found["stochastic"] else None
+    elif isinstance(policy, dict):
+        found = _of_3(policy, role, bool(agent.get("empirical_normalization")))
+    else:
+        return None
+    if not found.get("class_name"):
+        return None
+    kept = {name: found[name] for name in _SETTINGS if name in found}
+    return kept | {name: found[name] for name in _OF_SOME_CLASSES if found.get(name) is not None}
+
+
+def _of_3(policy: dict[str, Any], role: str, normalizes: bool) -> dict[str, Any]:
+    """Return the settings of one model of rsl_rl 2 or 3, which configured all of them together."""
+    name = str(policy.get("class_name", ""))
+    is_recurrent = "Recurrent" in name and (role != "teacher" or bool(policy.get("teacher_recurrent")))
+    found = {
+        "class_name": "RNNModel" if is_recurrent else "CNNModel" if "CNN" in name else "MLPModel",
+        "hidden_dims": policy[f"{role}_hidden_dims"],
+        "activation": policy["activation"],
+        "obs_normalization": bool(policy.get(f"{role}_obs_normalization") or normalizes),
+        # In a distillation run only the student has a standard deviation.
+        "distribution_cfg": None if role == "teacher" else _noise(policy),
+    }
+    if is_recurrent:
+        found |= {key: policy.get(key) for key in ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
+        found["rnn_hidden_dim"] = found["rnn_hidden_dim"] or policy.get("rnn_hidden_size")
+    if "CNN" in name:
+        found["cnn_cfg"] = policy.get(f"{role}_cnn_cfg")
+    return found
+
+
+def _noise(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "class_name": _STATE_DEPENDENT if settings.get("state_dependent_std") else _CONSTANT,
+        "init_std": settings.get("init_noise_std") or 1.0,
+        "std_type": settings.get("noise_std_type") or "scalar",
+    }

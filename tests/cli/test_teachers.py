@@ -1,0 +1,100 @@
+"""Teachers on the command line: exported policies, files that have gone, networks of other runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from foundation.cli import evaluate, export, play, train
+from foundation.distill.checkpoint import load_checkpoint
+from tests.cli.conftest import newest_run
+
+SHORT = ["--num_envs", "8", "--max_iterations", "2", "agent.num_steps_per_env=10"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def distil(*arguments: str) -> Path:
+    train.main(["--task", "distillation", *arguments, *SHORT])
+    return newest_run(Path.cwd(), "distillation")
+
+
+def refused(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        train.main(["--task", "distillation", *arguments, *SHORT])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not Path("logs").exists()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"), [("policy.onnx", "--teacher"), ("policy.pt", "--checkpoint"), ("policy.pt", "setting")]
+)
+def test_an_exported_policy_is_a_teacher_and_its_run_needs_no_other_file(name, flag, teacher_run, here, capsys):
+    teacher = str(teacher_run / "best_model.pt")
+    export.main(["--checkpoint", teacher, "--format", "all", "--output", "exported"])
+    file = here / "exported" / name
+    named = [f"agent.algorithm.teacher_checkpoint={file}"] if flag == "setting" else [flag, str(file)]
+    run = distil(*named)
+    contents = file.read_bytes()
+    shutil.rmtree(here / "exported")
+    again = distil("--checkpoint", str(run / "model_1.pt"))
+    kept = load_checkpoint(again / "model_3.pt")["teacher_state_dict"]["_extra_state"]
+    assert contents in kept.numpy().tobytes()
+
+
+def test_a_student_is_used_after_its_teachers_run_has_gone(teacher_run, here, capsys):
+    shutil.copytree(teacher_run, here / "teacher")
+    run = distil("--teacher", "teacher")
+    shutil.rmtree(here / "teacher")
+    again = distil("--checkpoint", str(run))
+    evaluate.main(["--student", str(run), "--num_envs", "8", "--steps", "20", "--json", "result.json"])
+    assert "student" in json.loads(Path("result.json").read_text())["policies"]
+    play.main(["--checkpoint", str(again), "--num_envs", "2", "--steps", "20"])
+    export.main(["--checkpoint", str(again), "--format", "torchscript", "--output", "exported"])
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "gone.onnx"])
+def test_a_teacher_that_is_not_there_is_refused_and_no_run_begins(name, here, capsys):
+    assert "does not exist" in refused(capsys, "--teacher", name)
+    assert f"teacher_checkpoint {here / name} does not exist" in refused(
+        capsys, f"agent.algorithm.teacher_checkpoint={name}"
+    )
+
+
+def test_an_exported_policy_is_nothing_but_a_teacher(teacher_run, here, capsys):
+    export.main(["--checkpoint", str(teacher_run / "best_model.pt"), "--format", "torchscript", "--output", "out"])
+    error = "is an exported policy, which can only be a teacher"
+    assert error in refused(capsys, "--task", "point_ctrl", "--checkpoint", "out/policy.pt")
+    with pytest.raises(SystemExit):
+        evaluate.main(["--teacher", "out/policy.pt", "--student", "out/policy.pt"])
+    assert error in capsys.readouterr().err
+
+
+def test_a_teacher_of_rsl_rl_4_has_the_network_that_its_run_saved(teacher_run, here, capsys):
+    state = torch.load(teacher_run / "best_model.pt")
+    (here / "old" / "params").mkdir(parents=True)
+    agent = yaml.safe_load((teacher_run / "params" / "agent.yaml").read_text())
+    noise = agent["actor"].pop("distribution_cfg")
+    old = {"stochastic": True, "init_noise_std": noise["init_std"], "noise_std_type": noise["std_type"]}
+    (here / "old" / "params" / "agent.yaml").write_text(yaml.dump({"actor": agent["actor"] | old}))
+    names = {"distribution.std_param": "std", "distribution.log_std_param": "log_std"}
+    renamed = {names.get(name, name): value for name, value in state["actor_state_dict"].items()}
+    torch.save({"actor_state_dict": renamed, "iter": 0, "infos": None}, here / "old" / "model_0.pt")
+    first, second = distil("--teacher", "old/model_0.pt"), distil("--teacher", str(teacher_run))
+    out = capsys.readouterr().out
+    assert "was saved by rsl_rl 4.x: read actor (network, normaliser, standard deviation)" in out
+    assert out.count("[Run] the teacher's network and observations are those of its run") == 2
+    weights = [load_checkpoint(run / "model_1.pt")["teacher_state_dict"] for run in (first, second)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
