@@ -11,6 +11,7 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
 
+from foundation.distill.algorithm.host import check_keys
 from foundation.distill.algorithm.nan_report import loss_error
 from foundation.distill.checkpoint import (
     STUDENT,
@@ -40,8 +41,10 @@ class PpoRunner(BaseRunner):
 
         Raises:
             CheckpointError: If that checkpoint cannot be used.
-            ValueError: If the actor's distribution cannot have ``init_noise_std``.
+            ValueError: If a key of the configuration is misspelt, or the actor's distribution cannot have
+                ``init_noise_std``.
         """
+        check_keys(train_cfg, ("actor", "critic"))
         super().__init__(env, train_cfg, log_dir, device)
         prepare_for_images(self.alg.get_policy(), env.get_observations())
         self._keep_transitions()
