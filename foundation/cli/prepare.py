@@ -201,18 +201,20 @@ def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
 
 def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) -> dict[str, Any] | None:
     """Return the settings that fine-tune a student, or None if the saved parameters already hold them."""
+    from foundation.distill.checkpoint.run_network import network_in
     from foundation.tasks.saved_params import load_params
 
     repeated = None if params_dir is None else load_params(params_dir.parent, "agent")
     if repeated is not None and repeated.get("init_from") == str(student):
         return None
     saved = load_params(student.parent, "agent")
-    if saved is None:
+    network = None if saved is None else network_in(saved, "student")
+    if saved is None or network is None or "student" not in saved.get("obs_groups", {}):
         raise UsageError(
             f"--init_from {student} has no params/agent.yaml beside it, which describes its network; give the "
             "checkpoint in its run's folder"
         )
-    settings = {"actor": saved["student"], "obs_groups": {"actor": saved["obs_groups"]["student"]}}
+    settings: dict[str, Any] = {"actor": network, "obs_groups": {"actor": saved["obs_groups"]["student"]}}
     if params_dir is None:
         settings["critic_warmup_iterations"] = min(LONGEST_DEFAULT_WARMUP, agent_cfg.max_iterations // 10)
     return settings

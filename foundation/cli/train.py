@@ -39,9 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run_name", help="suffix of the run's folder")
     parser.add_argument(
         "--checkpoint",
-        help="a teacher's checkpoint or run folder to distil from, or one of the same task to continue",
+        help="a teacher's checkpoint, run folder or exported policy to distil from, or a checkpoint or run folder "
+        "of the same task to continue",
     )
-    parser.add_argument("--teacher", help="a teacher's checkpoint to distil from; without any, the packaged one")
+    parser.add_argument(
+        "--teacher",
+        help="a teacher's checkpoint, run folder or exported policy (TorchScript, ONNX) to distil from; without "
+        "any, the packaged one",
+    )
     parser.add_argument(
         "--init_from",
         help="a student's checkpoint or run folder to fine-tune with PPO on task point_ctrl: the actor takes its "

@@ -107,7 +107,8 @@ class DaggerOptions:
     is trained on, ``skip`` leaves out the affected rows or mini-batches."""
 
     teacher_checkpoint: str | tuple[str, ...] | None = None
-    """Checkpoint of the teacher, or a list of them for several teachers; None if the runner loads it."""
+    """Checkpoint of the teacher or an exported policy (TorchScript, ONNX), or a list of checkpoints for several
+    teachers; None if the runner loads it."""
     teacher_id: str = "teacher_id"
     """Observation group or key of ``extras`` with each environment's teacher, if there are several."""
 

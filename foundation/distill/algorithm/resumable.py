@@ -113,6 +113,10 @@ class ResumableDistillation(Distillation):
         Raises:
             CheckpointError: If the weights do not fit or the file is from a newer version.
         """
+        if not isinstance(loaded_dict, dict):
+            raise CheckpointError(
+                f"a {type(loaded_dict).__name__} is no checkpoint; name an exported policy in teacher_checkpoint"
+            )
         loaded_dict = convert_checkpoint(loaded_dict, "the checkpoint")
         load_cfg = self._parts_to_load(loaded_dict, load_cfg)
         progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})

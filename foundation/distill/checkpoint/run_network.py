@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-_SETTINGS = ("class_name", "hidden_dims", "activation", "obs_normalization", "distribution_cfg")
+_OF_4 = ("stochastic", "init_noise_std", "noise_std_type", "state_dependent_std")
 _OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg")
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
 
@@ -50,17 +50,16 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
     """
     model, policy = agent.get(role), agent.get("policy")
     if isinstance(model, dict):
-        found = dict(model)
-        if "stochastic" in found and found.get("distribution_cfg") is None:
-            found["distribution_cfg"] = _noise(found) if found["stochastic"] else None
+        found = {name: value for name, value in model.items() if name not in _OF_4}
+        if model.get("stochastic") and model.get("distribution_cfg") is None:
+            found["distribution_cfg"] = _noise(model)
     elif isinstance(policy, dict):
         found = _of_3(policy, role, bool(agent.get("empirical_normalization")))
     else:
         return None
     if not found.get("class_name"):
         return None
-    kept = {name: found[name] for name in _SETTINGS if name in found}
-    return kept | {name: found[name] for name in _OF_SOME_CLASSES if found.get(name) is not None}
+    return {name: value for name, value in found.items() if name not in _OF_SOME_CLASSES or value is not None}
 
 
 def _of_3(policy: dict[str, Any], role: str, normalizes: bool) -> dict[str, Any]:

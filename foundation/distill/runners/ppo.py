@@ -11,6 +11,7 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
 
+from foundation.distill.algorithm.host import check_keys
 from foundation.distill.algorithm.nan_report import loss_error
 from foundation.distill.checkpoint import (
     STUDENT,
@@ -40,9 +41,10 @@ class PpoRunner(BaseRunner):
 
         Raises:
             CheckpointError: If that checkpoint cannot be used.
-            ValueError: If the actor's distribution cannot have ``init_noise_std``, or an observation group that is
-                read cannot become float32.
+            ValueError: If a key of the configuration is misspelt, the actor's distribution cannot have
+                ``init_noise_std``, or an observation group that is read cannot become float32.
         """
+        check_keys(train_cfg, ("actor", "critic"))
         super().__init__(env, train_cfg, log_dir, device)
         read = {group for groups in self.cfg["obs_groups"].values() for group in groups}
         convert_storage(self.alg.storage, read, "PPO")

@@ -184,3 +184,16 @@ class TestRelabelling:
         with pytest.raises(ValueError, match="set store_teacher_obs=True"):
             runner.alg.relabel(checkpoints[1])
         assert torch.equal(runner.alg.teacher.mlp[0].weight, weight)
+
+
+def test_teachers_with_and_without_a_standard_deviation_may_be_mixed_where_the_loss_needs_none(checkpoints):
+    state = torch.load(checkpoints[1])
+    del state["actor_state_dict"]["distribution.std_param"]
+    torch.save(state, checkpoints[1])
+    runner = build(TwoTeachersEnv("obs"), checkpoints)
+    runner.learn(1)
+    again = build(TwoTeachersEnv("obs"), checkpoints)
+    assert again.alg.load(runner.alg.save(), None, True)
+    assert [model.distribution is None for model in again.alg.teachers] == [False, True]
+    with pytest.raises(ValueError, match="loss_type=kl needs a Gaussian teacher, and this one has no standard"):
+        build(TwoTeachersEnv("obs"), checkpoints, loss_type="kl")
