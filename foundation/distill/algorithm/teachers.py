@@ -151,7 +151,12 @@ class TeacherSite(NamedTuple):
         settings = copy.deepcopy(network)
         model_class = resolve_callable(settings.pop("class_name"))
         model = model_class(self.obs, {"teacher": self.obs_groups}, "teacher", self.num_actions, **settings)
-        return model.to(self.obs[self.obs_groups[0]].device)
+        return model.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the observations are."""
+        return next(iter(self.obs.values())).device
 
 
 def load_teachers(
@@ -187,14 +192,14 @@ def load_teachers(
 
 def _load_one(teacher: MLPModel, path: str | Path, site: TeacherSite) -> tuple[MLPModel, dict[str, Any] | None]:
     """Load a teacher, with the network of its run if the configured one is another."""
-    weights, role = _read_teacher(path, site.obs[site.obs_groups[0]].device)
+    weights, role = _read_teacher(path, site.device)
     network = network_of_run(path, role)
     reason = None if network is None else differs_from_run(teacher, network, weights)
     if network is not None and reason is not None:
         try:
             built = site.build(network)
-        except (TypeError, ValueError, ImportError, AttributeError):
-            built = None  # of a class or for observations that are not there; the configured one says what differs
+        except Exception:  # a class or observations that are not here, or values that no network has
+            built = None
         if built is not None and difference(match_noise(built, weights), built.state_dict()) is None:
             logger.info(f"[DAgger] the teacher's network is that of its run, not the configured one: {reason}")
             load_weights(built, match_noise(built, weights), f"teacher_checkpoint {path}")
@@ -216,8 +221,11 @@ def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[
         return reason.partition(";")[0]
     layers = [type(layer) for layer in getattr(teacher, "mlp", [])]
     if len(layers) > 1 and isinstance(network.get("activation"), str):
-        activation = type(resolve_nn_activation(network["activation"]))
-        if activation not in layers:
+        try:
+            fits = type(resolve_nn_activation(network["activation"])) in layers
+        except ValueError:
+            fits = True  # a name that this version does not know tells nothing
+        if not fits:
             return f"activation is {network['activation']} in the run and {layers[1].__name__} in the model"
     return None
 

@@ -81,8 +81,9 @@ def test_the_run_tells_the_network_that_the_configuration_has_wrong(network, ver
     runner.learn(1)
 
 
-def test_a_configuration_that_fits_is_used_as_it_is(tmp_path, caplog):
-    path, actions = teacher(tmp_path / "run", {}, 5)
+@pytest.mark.parametrize("saved", [None, {"actor": {**MODEL, "activation": "unheard_of"}}])
+def test_a_configuration_that_fits_is_used_as_it_is(saved, tmp_path, caplog):
+    path, actions = teacher(tmp_path / "run", {}, 5, saved)
     alg = build(path).alg
     assert torch.equal(run(alg.teacher_model), actions)
     assert "that of its run" not in caplog.text
@@ -92,7 +93,13 @@ def test_a_configuration_that_fits_is_used_as_it_is(tmp_path, caplog):
 
 @pytest.mark.parametrize(
     "saved",
-    [{"seed": 1}, {"actor": {"hidden_dims": [3]}}, {"actor": {**MODEL, "hidden_dims": [3]}}, {"policy": {}}],
+    [
+        {"seed": 1},
+        {"actor": {"hidden_dims": [3]}},
+        {"actor": {**MODEL, "hidden_dims": [3]}},
+        {"actor": {**MODEL, "hidden_dims": []}},
+        {"policy": {}},
+    ],
 )
 def test_a_run_that_does_not_tell_it_leaves_the_error_of_the_configured_one(saved, tmp_path):
     path, _ = teacher(tmp_path / "run", {"hidden_dims": [6]}, 5, saved)
