@@ -54,7 +54,10 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
         if model.get("stochastic") and model.get("distribution_cfg") is None:
             found["distribution_cfg"] = _noise(model)
     elif isinstance(policy, dict):
-        found = _of_3(policy, role, bool(agent.get("empirical_normalization")))
+        try:
+            found = _of_3(policy, role, bool(agent.get("empirical_normalization")))
+        except (KeyError, TypeError, ValueError, AttributeError):  # no policy of rsl_rl
+            return None
     else:
         return None
     if not found.get("class_name"):
