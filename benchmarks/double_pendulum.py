@@ -12,6 +12,8 @@ from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
+from foundation.evaluation.episodes import run_first_episodes
+
 SEEN = {"feed-forward": slice(0, 8), "GRU": slice(0, 5)}
 """What a student sees: the cart's position, both angles' sines and cosines; feed-forward also the velocities."""
 
@@ -34,7 +36,12 @@ class DoublePendulum(VecEnv):
         self.single_action_space = self.envs.single_action_space
         self.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
         self._student = SEEN[student]
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Start a new episode in every environment."""
         self._obs, _ = self.envs.reset(seed=seed)
+        self.episode_length_buf.zero_()
 
     def get_observations(self) -> TensorDict:
         """Return both observations; the pendulum's own are float64."""
@@ -66,18 +73,8 @@ STUDENTS = {
 
 def mean_return(policy: torch.nn.Module, envs: DoublePendulum, seed: int) -> float:
     """Return the mean return of the first episode of every environment, with the mean action."""
-    envs._obs, _ = envs.envs.reset(seed=seed)
-    obs, total = envs.get_observations(), torch.zeros(envs.num_envs)
-    running = torch.ones(envs.num_envs, dtype=torch.bool)
-    policy.eval()
-    policy.reset()
-    with torch.inference_mode():
-        while running.any():
-            obs, reward, dones, _ = envs.step(policy(obs))
-            total += reward * running
-            running &= dones == 0
-            policy.reset(dones)
-    return float(total.mean())
+    envs.restart(seed)
+    return run_first_episodes(envs, policy).mean_return
 
 
 def train_teacher(path: str, iterations: int = 150) -> None:

@@ -47,11 +47,8 @@ def make_runner(algorithm: dict, student: str, teacher: str, seed: int, log_dir:
 
 def student_return(runner: DistillationRunner, envs: DoublePendulum) -> float:
     """Return the student's mean return, leaving no trace in the run."""
-    student = runner.alg.student
-    rng, hidden = torch.get_rng_state(), student.get_hidden_state()
-    value = mean_return(student, envs, seed=1)
-    student.train()
-    student.reset(hidden_state=hidden)
+    rng = torch.get_rng_state()
+    value = mean_return(runner.alg.student, envs, seed=1)
     torch.set_rng_state(rng)
     return value
 

@@ -48,13 +48,9 @@ LIMITS = {
 
 def flown(student, env, start) -> float:
     """Return the mean return of a student over the episodes that begin at ``start``, leaving no trace in it."""
-    rng, hidden = torch.get_rng_state(), student.get_hidden_state()
+    rng = torch.get_rng_state()
     env.load_state_dict(start)
-    student.eval()
-    student.reset()
     value = fly(env, student).mean_return
-    student.train()
-    student.reset(hidden_state=hidden)
     torch.set_rng_state(rng)
     return value
 

@@ -22,7 +22,16 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True)
-class EpisodeMetrics:
+class Metrics:
+    """Numbers by name; NaN where no episode defines one."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the metrics by name, with None instead of NaN, which JSON does not have."""
+        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class EpisodeMetrics(Metrics):
     """Metrics over the first episode of each environment, as far as it has ended."""
 
     mean_return: float
@@ -31,10 +40,6 @@ class EpisodeMetrics:
     """Mean length [steps]."""
     timed_out: float
     """Share of episodes that ended at their time limit; NaN if the environment gives no ``time_outs``."""
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the metrics by name, with None instead of NaN, which JSON does not have."""
-        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
 def run_first_episodes(

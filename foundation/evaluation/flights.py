@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from foundation.evaluation.episodes import run_first_episodes
+from foundation.evaluation.episodes import Metrics, run_first_episodes
 from foundation.evaluation.recording import PolicyFn, Recorder
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FlightMetrics:
+class FlightMetrics(Metrics):
     """Metrics over one episode of each environment."""
 
     survival: float
@@ -30,10 +29,6 @@ class FlightMetrics:
     """Mean time from which an episode stays within the settle radius, over those that do [s]."""
     settled: float
     """Share of episodes that survive and end within the settle radius."""
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the metrics with None where no episode defines one, as JSON has no NaN."""
-        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def fly(

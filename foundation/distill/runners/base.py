@@ -151,10 +151,8 @@ class BaseRunner(OnPolicyRunner):
 
     def _call_after_save(self, path: Path) -> None:
         """Call the hooks; the run goes on as it would without them, even if one fails."""
-        rng, modules = (
-            rng_state(self.device),
-            [m for m in vars(self.alg).values() if isinstance(m, torch.nn.Module)],
-        )
+        rng = rng_state(self.device)
+        modules = [part for part in vars(self.alg).values() if isinstance(part, torch.nn.Module)]
         modes = [module.training for module in modules]
         for hook in self.after_save:
             try:

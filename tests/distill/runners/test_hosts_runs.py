@@ -261,7 +261,7 @@ def test_where_there_is_no_history_to_miss_nothing_is_said(case, tmp_path, capsy
     assert ("history, environment and random states begin anew" in out) == (case == "no run state")
 
 
-class Starts(ToyEnv):
+class RemembersItsStart:
     """Remembers the lengths of its episodes at the first step that it makes."""
 
     first = None
@@ -270,6 +270,14 @@ class Starts(ToyEnv):
         if self.first is None:
             self.first = self.episode_length_buf.clone()
         return super().step(actions)
+
+
+class Starts(RemembersItsStart, ToyEnv):
+    """Episodes that are saved and restored."""
+
+
+class Forgetful(RemembersItsStart, HostEnv):
+    """Episodes that are not."""
 
 
 @pytest.mark.parametrize("build", [ppo, dagger])
@@ -290,14 +298,6 @@ def test_restored_episodes_are_not_drawn_anew_and_the_run_is_the_uninterrupted_o
 
 @pytest.mark.parametrize("build", [ppo, dagger])
 def test_where_the_episodes_could_not_be_restored_they_are_drawn(build, tmp_path):
-    class Forgetful(HostEnv):
-        first = None
-
-        def step(self, actions):
-            if self.first is None:
-                self.first = self.episode_length_buf.clone()
-            return super().step(actions)
-
     build(Forgetful(ToyEnv()), tmp_path / "first").learn(1)
     for random, spread in ((True, True), (False, False)):
         second = build(Forgetful(ToyEnv()), None)
