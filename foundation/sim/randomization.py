@@ -1,4 +1,4 @@
-"""Families of quadrotors to train on: ``none``, ``cf2x`` and ``foundation``."""
+"""Families of quadrotors to train on: ``none``, ``cf2x``, ``foundation`` and ``raptor``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from foundation.sim.params import GRAVITY, QuadParams
+from foundation.sim.vehicles import crazyflie
 
-FAMILIES = ("none", "cf2x", "foundation")
+FAMILIES = ("none", "cf2x", "foundation", "raptor")
 
 
 @dataclass
@@ -73,6 +74,19 @@ class FoundationFamilyCfg:
                 "FoundationFamilyCfg.thrust_to_weight must start above 1, or the vehicle cannot hover, "
                 f"got {self.thrust_to_weight[0]}"
             )
+
+
+@dataclass
+class RaptorFamilyCfg:
+    """The family of RAPTOR, drawn as its source does (rl_tools, ``l2f``), so that figures compare."""
+
+    force: float = 0.3
+    """Largest disturbance over the surplus of thrust; 0 is no disturbance. See :func:`sample_raptor`."""
+
+    def __post_init__(self) -> None:
+        """Check the disturbance."""
+        if not 0.0 <= self.force <= 1.0:
+            raise ValueError(f"RaptorFamilyCfg.force must lie in [0, 1], got {self.force}")
 
 
 def sample_none(nominal: QuadParams) -> QuadParams:
@@ -142,4 +156,34 @@ def sample_foundation(
         tau_down=rng.uniform(*cfg.tau_down, count),
         drag=np.zeros((count, 3)),
         force_std=rng.uniform(*cfg.force_std, count) * mass * GRAVITY,
+    )
+
+
+def sample_raptor(cfg: RaptorFamilyCfg, count: int, rng: np.random.Generator) -> QuadParams:
+    """Draw ``count`` vehicles as the published sampling of RAPTOR (arXiv 2509.11481) does, its quirks included.
+
+    All are scaled Crazyflies of L2F, with its thrust curve. The ratio of roll torque to inertia is set for the
+    nominal arm and then divided by the factor of the arm. The disturbance's standard deviation per axis, uniform
+    from 0 to (r - 1) * ``force`` * r * mass / 3 for a thrust-to-weight r, lacks the gravitational acceleration: it
+    is 0.8 % of the weight at most where r is 1.5, and 20 % where r is 5.
+    """
+    nominal = crazyflie()
+    base = nominal[np.zeros(count, dtype=int)]
+    ratio = rng.uniform(1.5, 5.0, count)
+    mass = rng.uniform(np.cbrt(0.02), np.cbrt(5.0), count) ** 3
+    deviation = rng.normal(-0.1, 0.1, count)
+    arm = np.cbrt(mass / base.mass) * np.where(deviation < 0.0, 1.0 / (1.0 - deviation), 1.0 + deviation)
+    # The torque of two rotors that lie on the circle of the arm, 45 degrees beside the axis.
+    torque = np.sqrt(2.0) * nominal.rotor_pos_b[0, 0, 0] * ratio * mass * GRAVITY / 4.0
+    inertia = torque / rng.uniform(40.0, 1200.0, count) * arm
+    return replace(
+        base,
+        mass=mass,
+        inertia=base.inertia * (inertia / base.inertia[:, 0, 0])[:, None, None],
+        rotor_pos_b=base.rotor_pos_b * arm[:, None, None],
+        thrust_curve=base.thrust_curve * (ratio * mass / (nominal.thrust_to_weight * nominal.mass))[:, None],
+        torque_constant=rng.uniform(0.005, 0.05, count),
+        tau_up=rng.uniform(0.03, 0.10, count),
+        tau_down=rng.uniform(0.03, 0.30, count),
+        force_std=rng.uniform(0.0, 1.0, count) * (ratio - 1.0) * cfg.force * ratio * mass / 3.0,
     )

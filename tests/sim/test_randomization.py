@@ -9,10 +9,13 @@ from foundation.sim.params import GRAVITY
 from foundation.sim.randomization import (
     Cf2xFamilyCfg,
     FoundationFamilyCfg,
+    RaptorFamilyCfg,
     sample_cf2x,
     sample_foundation,
     sample_none,
+    sample_raptor,
 )
+from foundation.sim.vehicles import crazyflie
 
 COUNT = 20_000
 
@@ -107,3 +110,36 @@ def test_a_half_width_outside_zero_to_one_is_refused(value):
 def test_a_range_that_is_not_ordered_is_refused():
     with pytest.raises(ValueError, match=r"mass must be an ordered range, got \(5.0, 0.02\)"):
         FoundationFamilyCfg(mass=(5.0, 0.02))
+
+
+def test_family_raptor_has_the_published_ranges_and_quirks(rng):
+    family, base = sample_raptor(RaptorFamilyCfg(), COUNT, rng), crazyflie()
+    assert_uniform(np.cbrt(family.mass), np.cbrt(0.02), np.cbrt(5.0))
+    assert_uniform(family.thrust_to_weight, 1.5, 5.0)
+    assert_uniform(family.torque_constant, 0.005, 0.05)
+    assert_uniform(family.tau_up, 0.03, 0.10)
+    assert_uniform(family.tau_down, 0.03, 0.30)
+    arm = family.rotor_pos_b[:, 0, 0] / (base.rotor_pos_b[0, 0, 0] * np.cbrt(family.mass / base.mass))
+    deviation = np.where(arm < 1.0, 1.0 - 1.0 / arm, arm - 1.0)
+    assert deviation.mean() == pytest.approx(-0.1, abs=4 * 0.1 / np.sqrt(COUNT))
+    assert deviation.std() == pytest.approx(0.1, rel=0.03)
+    # The ratio of torque to inertia is drawn for the nominal arm, then divided by the arm's factor.
+    nominal_arm = 0.028 * np.sqrt(2.0) * family.max_thrust / 4.0
+    drawn = nominal_arm / family.inertia[:, 0, 0] * family.rotor_pos_b[:, 0, 0] / 0.028
+    assert_uniform(drawn, 40.0, 1200.0)
+    np.testing.assert_allclose(family.inertia[:, 2, 2] / family.inertia[:, 0, 0], 1.74595 / 0.941656, rtol=1e-4)
+
+
+def test_the_force_of_family_raptor_grows_with_thrust_to_weight_and_lacks_gravity(rng):
+    family = sample_raptor(RaptorFamilyCfg(), COUNT, rng)
+    ratio, share = family.thrust_to_weight, family.force_std / (family.mass * GRAVITY)
+    assert_uniform(share / ((ratio - 1.0) * 0.3 * ratio / 3.0 / GRAVITY), 0.0, 1.0)
+    assert share[ratio > 4.99].max() == pytest.approx(0.2, rel=0.05)
+    assert share[ratio < 1.51].max() == pytest.approx(0.008, rel=0.1)
+    assert sample_raptor(RaptorFamilyCfg(force=0.0), 10, rng).force_std.max() == 0.0
+
+
+@pytest.mark.parametrize("force", [-0.1, 1.1, float("nan")])
+def test_forces_that_family_raptor_cannot_have_are_refused(force):
+    with pytest.raises(ValueError, match=r"RaptorFamilyCfg\.force must lie in \[0, 1\]"):
+        RaptorFamilyCfg(force=force)
