@@ -16,7 +16,7 @@ class Start:
     """The checkpoints that a run starts from; at most one is given."""
 
     teacher: Path | None = None
-    """Teacher to distil from; None also where the settings list several."""
+    """Teacher to distil from; None also where the settings list several, or one that computes its actions."""
     resume: Path | None = None
     """Checkpoint to continue."""
     student: Path | None = None
@@ -100,7 +100,12 @@ def _teacher_flag(args: argparse.Namespace, distils: bool) -> Path | None:
 
 
 def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
-    """Return the teacher of a new distillation: the flag's, the settings' or the packaged one."""
+    """Return the teacher of a new distillation: the flag's, the settings' or the packaged one.
+
+    None where the settings list several, and where the teacher computes its actions.
+    """
+    from rsl_rl.utils import resolve_callable
+
     from foundation.tasks import packaged_teacher
 
     configured = agent_cfg.algorithm.teacher_checkpoint
@@ -108,7 +113,13 @@ def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
         if flag is not None:
             raise UsageError(f"--teacher {flag} and a list of agent.algorithm.teacher_checkpoint; give one")
         return None
-    return flag or (Path(configured) if configured else packaged_teacher())
+    if flag is not None or configured:
+        return flag or Path(configured)
+    try:
+        teacher = resolve_callable(agent_cfg.teacher.class_name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"agent.teacher.class_name={agent_cfg.teacher.class_name!r}: {error}") from None
+    return packaged_teacher() if getattr(teacher, "needs_checkpoint", True) else None
 
 
 def _is_student(checkpoint: Path) -> bool:

@@ -12,6 +12,7 @@ from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.algorithm.nan_report import NonFiniteError, replay
 from foundation.distill.algorithm.options import DaggerOptions
 from foundation.distill.history.aggregated_buffer import AggregatedBuffer
+from foundation.distill.models import EncoderRnnModel, ObservedActions
 from foundation.distill.runners.config import (
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
@@ -28,7 +29,9 @@ __all__ = [
     "DaggerDistillation",
     "DaggerOptions",
     "DaggerRunner",
+    "EncoderRnnModel",
     "NonFiniteError",
+    "ObservedActions",
     "PpoRunner",
     "RslRlDistillationAlgorithmCfg",
     "RslRlDistillationRunnerCfg",

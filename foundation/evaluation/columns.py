@@ -24,6 +24,7 @@ FLIGHT_COLUMNS = {
     "position_rmse_m": Column("position RMSE [m]", "{:.4f}"),
     "settle_time_s": Column("settle time [s]", "{:.3f}"),
     "settled": Column("settled", factor=100.0, unit=" %"),
+    "command_rate": Column("command rate", "{:.4f}"),
 }
 """The metrics of quadrotors by name."""
 EPISODE_COLUMNS = {

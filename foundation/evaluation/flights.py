@@ -29,6 +29,8 @@ class FlightMetrics(Metrics):
     """Mean time from which an episode stays within the settle radius, over those that do [s]."""
     settled: float
     """Share of episodes that survive and end within the settle radius."""
+    command_rate: float
+    """Mean change of an action between two steps, over the rotors and steps of all surviving episodes."""
 
 
 def fly(
@@ -75,4 +77,5 @@ def _metrics(episode: dict[str, torch.Tensor]) -> FlightMetrics:
         position_rmse_m=episode["position_rmse"][survived].double().square().mean().sqrt().item(),
         settle_time_s=episode["settle_time"][settled].double().mean().item(),
         settled=settled.double().mean().item(),
+        command_rate=episode["command_rate"][survived].double().mean().item(),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 import foundation
 from foundation.export.c_functions import ACTIVATIONS, DENSE, GRU, LSTM, SIGMOID
-from foundation.export.network import Array, Network
+from foundation.export.network import Array, Dense, Network
 
 TEMPLATES = Path(__file__).parent / "templates"
 VALUES_PER_LINE = 8
@@ -48,8 +48,9 @@ class CHeader:
         self._lines: list[str] = []
         self._need(DENSE)
         source = self._normalise()
+        source = self._dense("encoder", network.encoder, source)
         source = self._recur(source)
-        self._dense(source)
+        self._dense("dense", network.dense, source, target="actions")
 
     def text(self, origin: Origin) -> str:
         """Return the file."""
@@ -81,12 +82,15 @@ class CHeader:
         """The layers in words, for example ``22 - GRU 32 - 4``."""
         network = self.network
         recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
-        dense = [
-            f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
-            for layer in network.dense
-        ]
+        encoder, dense = (
+            [
+                f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
+                for layer in layers
+            ]
+            for layers in (network.encoder, network.dense)
+        )
         normaliser = [] if network.mean is None else ["normaliser"]
-        return " - ".join([str(network.num_obs), *normaliser, *recurrent, *dense])
+        return " - ".join([str(network.num_obs), *normaliser, *encoder, *recurrent, *dense])
 
     @property
     def state_bytes(self) -> int:
@@ -148,8 +152,8 @@ class CHeader:
         return buffer
 
     def _recur(self, source: str) -> str:
-        size = self.network.num_obs
         for index, layer in enumerate(self.network.recurrent):
+            size = layer.weight_input.shape[1]
             self._need(SIGMOID)
             self._need(GRU if self.network.cell == "gru" else LSTM)
             self._maths.add("tanhf")
@@ -157,16 +161,18 @@ class CHeader:
             states = [f"state->hidden[{index}]", self._buffer("next", self.network.hidden_dim)]
             states += [f"state->cell[{index}]"] if self.network.cell == "lstm" else []
             self._lines.append(f"policy_{self.network.cell}_({arrays}, {source}, {size}, {', '.join(states)});")
-            source, size = states[0], self.network.hidden_dim
+            source = states[0]
         return source
 
-    def _dense(self, source: str) -> None:
-        for index, layer in enumerate(self.network.dense):
+    def _dense(self, name: str, layers: list[Dense], source: str, target: str | None = None) -> str:
+        """Add dense layers, of which the last one writes to ``target``, and return where their output is."""
+        last = target
+        for index, layer in enumerate(layers):
             outputs, inputs = layer.weight.shape
-            weight = self._array(f"dense{index}_weight", layer.weight)
-            bias = self._array(f"dense{index}_bias", layer.bias)
-            is_last = index == len(self.network.dense) - 1
-            target = "actions" if is_last else self._buffer("b" if source == "state->a" else "a", outputs)
+            weight = self._array(f"{name}{index}_weight", layer.weight)
+            bias = self._array(f"{name}{index}_bias", layer.bias)
+            buffer = "b" if source == "state->a" else "a"
+            target = last if last and index == len(layers) - 1 else self._buffer(buffer, outputs)
             self._lines.append(f"policy_dense_({weight}, {bias}, {source}, {inputs}, {target}, {outputs});")
             if layer.activation.name != "identity":
                 expression, functions, maths = ACTIVATIONS[layer.activation.name]
@@ -176,6 +182,7 @@ class CHeader:
                 value = expression.format(slope=c_literal(layer.activation.slope))
                 self._loop(str(outputs), f"const float x = {target}[i];", f"{target}[i] = {value};")
             source = target
+        return source
 
     def _loop(self, count: str, *body: str) -> None:
         inside = "\n".join(f"        {line}" for line in body)

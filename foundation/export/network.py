@@ -57,12 +57,14 @@ class RecurrentLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """A policy: a normaliser and recurrent layers, both optional, and dense layers."""
+    """A policy: a normaliser, an encoder and recurrent layers, all optional, and dense layers."""
 
     mean: Array | None
     """Mean of the observations, shape (O,); None without a normaliser."""
     scale: Array | None
     """Standard deviation that the centred observations are divided by, shape (O,)."""
+    encoder: list[Dense]
+    """Dense layers before the recurrent ones."""
     cell: str | None
     """``gru``, ``lstm`` or None."""
     recurrent: list[RecurrentLayer]
@@ -72,7 +74,7 @@ class Network:
     def num_obs(self) -> int:
         """Number of observations O."""
         first = self.recurrent[0].weight_input if self.recurrent else self.dense[0].weight
-        return first.shape[1]
+        return (self.encoder[0].weight if self.encoder else first).shape[1]
 
     @property
     def num_actions(self) -> int:
@@ -85,17 +87,22 @@ class Network:
         return self.recurrent[0].weight_hidden.shape[1] if self.recurrent else 0
 
     @property
+    def all_dense(self) -> list[Dense]:
+        """The dense layers before and behind the recurrent ones."""
+        return [*self.encoder, *self.dense]
+
+    @property
     def num_weights(self) -> int:
         """Number of stored values."""
         arrays = [array for array in (self.mean, self.scale) if array is not None]
-        arrays += itertools.chain.from_iterable((layer.weight, layer.bias) for layer in self.dense)
+        arrays += itertools.chain.from_iterable((layer.weight, layer.bias) for layer in self.all_dense)
         arrays += itertools.chain.from_iterable(vars(layer).values() for layer in self.recurrent)
         return sum(array.size for array in arrays)
 
     @property
     def num_multiplies(self) -> int:
         """Multiplications of one step, without those inside mathematical functions."""
-        matrices = [layer.weight for layer in self.dense]
+        matrices = [layer.weight for layer in self.all_dense]
         for layer in self.recurrent:
             matrices += [layer.weight_input, layer.weight_hidden]
         # GRU and LSTM both multiply by their gates three times per unit.
@@ -106,7 +113,7 @@ class Network:
     def num_functions(self) -> int:
         """Upper bound of the mathematical functions, such as tanh, of one step."""
         gates = {"gru": 3, "lstm": 5}.get(str(self.cell), 0) * self.hidden_dim * len(self.recurrent)
-        return gates + sum(_CALLS.get(layer.activation.name, 1) * len(layer.bias) for layer in self.dense)
+        return gates + sum(_CALLS.get(layer.activation.name, 1) * len(layer.bias) for layer in self.all_dense)
 
 
 def extract(model: MLPModel) -> Network:
@@ -118,9 +125,12 @@ def extract(model: MLPModel) -> Network:
     from rsl_rl.models import MLPModel, RNNModel
     from torch import nn
 
-    if type(model) not in (MLPModel, RNNModel):
+    from foundation.distill.models import EncoderRnnModel
+
+    if type(model) not in (MLPModel, RNNModel, EncoderRnnModel):
         raise ExportError(
-            f"{type(model).__name__} cannot be written as C, only MLPModel and RNNModel; use onnx or torchscript"
+            f"{type(model).__name__} cannot be written as C, only MLPModel, RNNModel and EncoderRnnModel; "
+            "use onnx or torchscript"
         )
     mean = scale = None
     if not isinstance(model.obs_normalizer, nn.Identity):
@@ -133,7 +143,8 @@ def extract(model: MLPModel) -> Network:
         for index in range(rnn.num_layers):
             names = (f"weight_ih_l{index}", f"weight_hh_l{index}", f"bias_ih_l{index}", f"bias_hh_l{index}")
             recurrent.append(RecurrentLayer(*(_numbers(getattr(rnn, name)) for name in names)))
-    return Network(mean, scale, cell, recurrent, _dense(model))
+    encoder = _dense_layers(model.encoder) if isinstance(model, EncoderRnnModel) else []
+    return Network(mean, scale, encoder, cell, recurrent, _dense(model))
 
 
 def why_not_c(model: MLPModel) -> str | None:
@@ -146,10 +157,21 @@ def why_not_c(model: MLPModel) -> str | None:
 
 
 def _dense(model: MLPModel) -> list[Dense]:
+    layers = _dense_layers(model.mlp)
+    output = model.distribution and model.distribution.as_deterministic_output_module()
+    known = ("_IdentityDeterministicOutput", "_FirstSliceDeterministicOutput")
+    if output is not None and type(output).__name__ not in known:
+        raise ExportError(
+            f"a policy with a {type(model.distribution).__name__} cannot be written as C; use onnx or torchscript"
+        )
+    return layers
+
+
+def _dense_layers(modules: Any) -> list[Dense]:
     from torch import nn
 
     layers: list[Dense] = []
-    for module in model.mlp:
+    for module in modules:
         if isinstance(module, nn.Linear):
             layers.append(Dense(_numbers(module.weight), _numbers(module.bias)))
         elif isinstance(module, nn.Unflatten):
@@ -159,12 +181,6 @@ def _dense(model: MLPModel) -> list[Dense]:
             layers[-1] = Dense(last.weight[:actions], last.bias[:actions])
         else:
             layers[-1] = Dense(layers[-1].weight, layers[-1].bias, _activation(module))
-    output = model.distribution and model.distribution.as_deterministic_output_module()
-    known = ("_IdentityDeterministicOutput", "_FirstSliceDeterministicOutput")
-    if output is not None and type(output).__name__ not in known:
-        raise ExportError(
-            f"a policy with a {type(model.distribution).__name__} cannot be written as C; use onnx or torchscript"
-        )
     return layers
 
 

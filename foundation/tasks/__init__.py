@@ -14,6 +14,7 @@ __all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packa
 
 
 _POINT_CTRL = "foundation.tasks.point_ctrl"
+_FOUNDATION = "foundation.tasks.foundation"
 
 TASKS = {
     "point_ctrl": TaskSpec(
@@ -26,6 +27,12 @@ TASKS = {
         env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
         env_cfg=f"{_POINT_CTRL}.point_ctrl_env_cfg:student_env_cfg",
         agent_cfg=f"{_POINT_CTRL}.agents.rsl_rl_ppo_cfg:student_runner_cfg",
+        runner="foundation.distill.runners.dagger:DaggerRunner",
+    ),
+    "foundation": TaskSpec(
+        env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
+        env_cfg=f"{_FOUNDATION}.foundation_env_cfg:foundation_env_cfg",
+        agent_cfg=f"{_FOUNDATION}.foundation_agent_cfg:foundation_runner_cfg",
         runner="foundation.distill.runners.dagger:DaggerRunner",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import json
@@ -144,10 +145,20 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, source: str) -> 
     value = literal(value)
     before = OmegaConf.select(tree[group], key)
     try:
+        if before is None and isinstance(value, dict):
+            value = _group_of_settings(tree[group], key, value)
         # A setting that is None has nothing to merge into.
         OmegaConf.update(tree[group], key, value, merge=before is not None)
     except _REFUSALS as error:
         raise ConfigError(f"{source}: {_first_line(error)}") from error
+
+
+def _group_of_settings(node: DictConfig, key: str, value: dict[str, Any]) -> Any:
+    """Return the settings for an optional group that was None: its defaults, with the given ones."""
+    parent, _, name = key.rpartition(".")
+    place = (OmegaConf.select(node, parent) if parent else node)._get_node(name)  # pyright: ignore
+    kind = place._metadata.ref_type  # pyright: ignore
+    return OmegaConf.merge(OmegaConf.structured(kind), value) if dataclasses.is_dataclass(kind) else value
 
 
 def _is_tuple(node: Any) -> bool:

@@ -33,7 +33,7 @@ def test_the_result_has_the_documented_form(tmp_path, teacher_run, student_run, 
         "steps": 40,
         "seed": 3,
     }
-    keys = {"survival", "mean_return", "position_rmse_m", "settle_time_s", "settled", "checkpoint"}
+    keys = {"survival", "mean_return", "position_rmse_m", "settle_time_s", "settled", "command_rate", "checkpoint"}
     assert set(result["policies"]) == {"teacher", "student"}
     assert all(set(metrics) == keys for metrics in result["policies"].values())
     out = capsys.readouterr().out

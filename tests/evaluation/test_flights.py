@@ -60,13 +60,14 @@ def test_errors_are_taken_over_survivors_and_settle_times_over_the_settled():
 
 
 def test_undefined_metrics_become_null():
-    metrics = FlightMetrics(0.0, -1.0, float("nan"), float("nan"), 0.0)
+    metrics = FlightMetrics(0.0, -1.0, float("nan"), float("nan"), 0.0, float("nan"))
     assert metrics.to_dict() == {
         "survival": 0.0,
         "mean_return": -1.0,
         "position_rmse_m": None,
         "settle_time_s": None,
         "settled": 0.0,
+        "command_rate": None,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foundation.export.network import Array, Network, RecurrentLayer
+from foundation.export.network import Array, Dense, Network, RecurrentLayer
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 """Constants of SELU (Klambauer et al. 2017, arXiv 1706.02515)."""
@@ -49,15 +49,20 @@ def step(network: Network, obs: Array, state: Array) -> tuple[Array, Array]:
     x = np.asarray(obs, dtype=np.float64)
     if network.mean is not None and network.scale is not None:
         x = (x - network.mean) / network.scale
+    x = _dense(network.encoder, x)
     new = state.copy()
     for index, layer in enumerate(network.recurrent):
         cell = gru if network.cell == "gru" else lstm
         new[:, index] = cell(layer, x, state[0, index], state[1, index])
         x = new[0, index]
-    for layer in network.dense:
+    return _dense(network.dense, x), new
+
+
+def _dense(layers: list[Dense], x: Array) -> Array:
+    for layer in layers:
         activation = layer.activation
         x = ACTIVATIONS[activation.name](x @ layer.weight.T + layer.bias, activation.slope)
-    return x, new
+    return x
 
 
 def gru(layer: RecurrentLayer, x: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:

@@ -6,8 +6,10 @@ import torch
 from rsl_rl.models import MLPModel, RNNModel
 from tensordict import TensorDict
 
+from foundation.distill import EncoderRnnModel
+
 GROUPS = {"student": ["student"]}
-KINDS = ("mlp", "gru", "lstm")
+KINDS = ("mlp", "gru", "lstm", "encoder")
 
 
 class OwnModel(MLPModel):
@@ -31,6 +33,10 @@ def policy(kind: str = "mlp", activation: str = "tanh", size: int = 22, seed: in
     obs = observations(64, size)
     if kind == "mlp":
         model = MLPModel(obs, GROUPS, "student", 4, **settings)
+    elif kind == "encoder":
+        model = EncoderRnnModel(
+            obs, GROUPS, "student", 4, **settings, encoder_dims=[7], rnn_hidden_dim=6, rnn_num_layers=2
+        )
     else:
         model = RNNModel(obs, GROUPS, "student", 4, **settings, rnn_type=kind, rnn_hidden_dim=6, rnn_num_layers=2)
     model.update_normalization(TensorDict({"student": 3.0 * obs["student"] + 1.0}, batch_size=64))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from foundation.distill.algorithm.losses import Huber, Loss, MeanSquare
-from foundation.distill.fast.inference import InferenceGru, InferenceMlp
+from foundation.distill.fast.inference import InferenceGru, InferenceMlp, encoder_of
 
 _Layers = list[tuple[nn.Linear, nn.Module | None]]
 
@@ -75,7 +75,7 @@ class MlpBackprop:
 
 
 class GruBackprop(MlpBackprop):
-    """The same for an ``RNNModel`` with one layer of GRU, through windows with a reset after each done."""
+    """The same for a model with one layer of GRU, through windows with a reset after each done."""
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
@@ -92,6 +92,10 @@ class GruBackprop(MlpBackprop):
                 ``hidden/0`` (B, 1, H) at the windows' first steps.
         """
         inputs = self._normalized(obs).transpose(0, 1).contiguous()
+        steps_by_envs = inputs.shape[:2]
+        encoder = _layers_of(encoder_of(self._model)) or []
+        encoded = _forward(encoder, inputs.flatten(0, 1))
+        inputs = encoded[-1].view(*steps_by_envs, -1)
         # The state before a step that follows a done is zero.
         resets = batch["dones"].T[:-1, :, None]
         steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], resets)  # pyright: ignore
@@ -101,7 +105,9 @@ class GruBackprop(MlpBackprop):
         error = values[-1].view(target.shape) - target
         losses, gradient = self._loss(error, trained / (trained.sum() * error.shape[-1]))
         below = _backward(self._layers, values, gradient.flatten(0, 1), to_input=True)
-        steps.backward(below.view(steps.outputs.shape))
+        below = steps.backward(below.view(steps.outputs.shape), to_input=bool(encoder))
+        if below is not None:
+            _backward(encoder, encoded, below, to_input=False)
         return losses.T
 
 
@@ -139,8 +145,13 @@ class _GruSteps:
             torch.addcmul(t.to_candidate, t.reset, t.of_candidate, out=t.candidate).tanh_()
             state = torch.lerp(t.candidate, state, t.update, out=t.output)
 
-    def backward(self, gradient: torch.Tensor) -> None:
-        """Write the gradients of the weights, from those of the outputs (W, B, H)."""
+    def backward(self, gradient: torch.Tensor, to_input: bool) -> torch.Tensor | None:
+        """Write the gradients of the weights, from those of the outputs (W, B, H).
+
+        Args:
+            gradient: Gradient of the outputs.
+            to_input: Whether to return the gradient of the inputs, shape (W * B, D).
+        """
         gru, size = self._gru, self._gru.hidden_size
         reset, update = self._gates.split(size, -1)
         of_candidate = (1.0 - update) * (1.0 - self._candidate.square())
@@ -171,6 +182,7 @@ class _GruSteps:
         flat[:, 2 * size :] = (backs * of_candidate).flatten(0, 1)
         gru.weight_ih_l0.grad = flat.t() @ self._inputs.flatten(0, 1)
         gru.bias_ih_l0.grad = flat.sum(0)
+        return flat @ gru.weight_ih_l0 if to_input else None
 
 
 def _per_step(begin: torch.Tensor, **tensors: torch.Tensor) -> list[SimpleNamespace]:
@@ -190,13 +202,14 @@ def closed_form_gradients(model: nn.Module, loss: type[Loss], weights: torch.Ten
 
 def _all_trained_and_known(model: nn.Module) -> bool:
     parts = [part for name, part in model.named_parameters() if not name.startswith("distribution.")]
-    return _layers_of(model.mlp) is not None and all(part.requires_grad for part in parts)  # pyright: ignore
+    known = all(_layers_of(modules) is not None for modules in (model.mlp, encoder_of(model)))  # pyright: ignore
+    return known and all(part.requires_grad for part in parts)
 
 
-def _layers_of(mlp: nn.Sequential) -> _Layers | None:
+def _layers_of(modules: nn.Sequential) -> _Layers | None:
     """Return linear layers with the activations after them; None if there is anything else."""
     layers: _Layers = []
-    for module in mlp:
+    for module in modules:
         if type(module) is nn.Linear:
             layers.append((module, None))
         elif type(module) in (nn.Tanh, nn.ReLU, nn.ELU) and layers and layers[-1][1] is None:

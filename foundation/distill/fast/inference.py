@@ -11,6 +11,8 @@ from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import EmpiricalNormalization, GaussianDistribution
 from torch import nn
 
+from foundation.distill.models import EncoderRnnModel
+
 ROWS_AT_ONCE = {"cpu": 2**12, "cuda": 2**20}
 """Observations that :meth:`InferenceMlp.run_rollout` computes at once: on a CPU few enough that activations stay
 in a core's cache, on a GPU enough to occupy it."""
@@ -58,7 +60,7 @@ class InferenceMlp:
             )
             and not any(parameter._backward_hooks for parameter in model.parameters())
             # A subclass of Linear, such as a parametrized one, may compute something else.
-            and all(type(m) is nn.Linear for m in model.mlp.modules() if isinstance(m, nn.Linear))
+            and all(type(m) is nn.Linear for m in model.modules() if isinstance(m, nn.Linear))
         )
 
     def copy_weights(self, model: MLPModel) -> None:
@@ -122,7 +124,7 @@ class InferenceMlp:
 
 
 class InferenceGru(InferenceMlp):
-    """A copy of the weights of an ``RNNModel`` with one layer of GRU; it shares the model's hidden state."""
+    """A copy of the weights of a model with one layer of GRU; it shares the model's hidden state."""
 
     def __init__(self, model: RNNModel) -> None:
         """Copy the model's weights.
@@ -133,15 +135,26 @@ class InferenceGru(InferenceMlp):
         super().__init__(model)
         self._rnn = model.rnn
         self._weights = [parameter.detach().clone() for parameter in model.rnn.rnn.parameters()]
+        self._encoder = _fold(list(encoder_of(model)))
+
+    def _tensors(self) -> Iterator[torch.Tensor]:
+        yield from super()._tensors()
+        yield from self._weights
+        for layer in self._encoder:
+            if isinstance(layer, _Affine):
+                yield from (layer.weight, layer.bias)
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
-        """Return whether a model is a GRU of one layer under a plain MLP."""
-        return type(model) is RNNModel and is_plain_gru(model) and InferenceMlp._has_plain_ends(model)
+        """Return whether a model is a GRU of one layer under a plain MLP, with or without an encoder."""
+        known = type(model) in (RNNModel, EncoderRnnModel)
+        return known and is_plain_gru(model) and InferenceMlp._has_plain_ends(model)  # pyright: ignore
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean actions for observations (N, D), shape (N, A)."""
         values, hidden = self._normalized(obs), self._rnn.hidden_state
+        for layer in self._encoder:
+            values = layer(values)
         if hidden is None:
             hidden = values.new_zeros(1, len(values), self._rnn.rnn.hidden_size)
         after = torch.gru_cell(values, hidden[0], *self._weights)  # pyright: ignore
@@ -152,6 +165,11 @@ class InferenceGru(InferenceMlp):
         """Zero the hidden state of environments (N,) that begin an episode; does not synchronise."""
         assert self._rnn.hidden_state is not None
         self._rnn.hidden_state[0].masked_fill_((dones != 0)[:, None], 0.0)  # pyright: ignore
+
+
+def encoder_of(model: nn.Module) -> nn.Sequential:
+    """Return the layers before the recurrent ones; none of most models."""
+    return model.encoder if isinstance(model, EncoderRnnModel) else nn.Sequential()
 
 
 def is_plain_gru(model: RNNModel) -> bool:

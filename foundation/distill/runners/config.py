@@ -14,7 +14,8 @@ class RslRlModelCfg:
     """A model of rsl_rl: feed-forward, recurrent or convolutional."""
 
     class_name: str = "MLPModel"
-    """rsl_rl model class: ``MLPModel``, ``RNNModel``, ``CNNModel``, or another as ``module:Class``."""
+    """rsl_rl model class: ``MLPModel``, ``RNNModel``, ``CNNModel``, or another as ``module:Class``, such as
+    ``foundation.distill:EncoderRnnModel``."""
     hidden_dims: list[int] = field(default_factory=lambda: [128, 128])
     """Widths of the hidden layers."""
     activation: str = "elu"
@@ -31,16 +32,19 @@ class RslRlModelCfg:
     """Recurrent layers of an ``RNNModel``; None is rsl_rl's default."""
     cnn_cfg: dict[str, Any] | None = None
     """Convolutions of a ``CNNModel``."""
+    encoder_dims: list[int] | None = None
+    """Widths of the layers before the recurrent ones of an ``EncoderRnnModel``; None is its default."""
 
     def __post_init__(self) -> None:
         """Check that every setting belongs to the class."""
-        for name, owner in _OWNERS.items():
-            if getattr(self, name) is not None and self.class_name in _CLASSES and self.class_name != owner:
+        for name, owners in _OWNERS.items():
+            if getattr(self, name) is not None and self.class_name in _CLASSES and self.class_name not in owners:
                 raise ValueError(
                     f"{name}={getattr(self, name)} has no effect on class_name={self.class_name}; "
-                    f"set class_name={owner}"
+                    f"set class_name={owners[0]}"
                 )
-        if not self.hidden_dims or min(self.hidden_dims) < 1:
+        optional = self.class_name == ENCODER_RNN
+        if not (self.hidden_dims or optional) or min(self.hidden_dims, default=1) < 1:
             raise ValueError(f"hidden_dims must be widths of at least 1, and at least one, got {self.hidden_dims}")
         if self.rnn_type not in (None, "gru", "lstm"):
             raise ValueError(f"rnn_type must be gru or lstm, got {self.rnn_type!r}")
@@ -50,12 +54,14 @@ class RslRlModelCfg:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-_CLASSES = ("MLPModel", "RNNModel", "CNNModel")
+ENCODER_RNN = "foundation.distill:EncoderRnnModel"
+_CLASSES = ("MLPModel", "RNNModel", "CNNModel", ENCODER_RNN)
 _OWNERS = {
-    "rnn_type": "RNNModel",
-    "rnn_hidden_dim": "RNNModel",
-    "rnn_num_layers": "RNNModel",
-    "cnn_cfg": "CNNModel",
+    "rnn_type": ("RNNModel", ENCODER_RNN),
+    "rnn_hidden_dim": ("RNNModel", ENCODER_RNN),
+    "rnn_num_layers": ("RNNModel", ENCODER_RNN),
+    "cnn_cfg": ("CNNModel",),
+    "encoder_dims": (ENCODER_RNN,),
 }
 
 

@@ -14,11 +14,16 @@ def episode_metrics(finished: np.ndarray) -> dict[str, torch.Tensor]:
     """Return the metrics, by name, of K > 0 finished episodes.
 
     Args:
-        finished: A row per episode with the columns of ``FINISHED``, shape (K, 6).
+        finished: A row per episode with the columns of ``FINISHED``, shape (K, 7).
     """
     columns = torch.from_numpy(finished).unbind(dim=1)
     survived, settled = columns[Finished.SURVIVED], columns[Finished.SETTLED]
-    log = {"Episode/return": columns[Finished.RETURN], "Episode/survival": survived, "Episode/settled": settled}
+    log = {
+        "Episode/return": columns[Finished.RETURN],
+        "Episode/survival": survived,
+        "Episode/settled": settled,
+        "Episode/command_rate": columns[Finished.COMMAND_RATE],
+    }
     if np.count_nonzero(finished[:, Finished.SURVIVED]):
         log["Episode/position_rmse_m"] = columns[Finished.POSITION_RMSE][survived > 0.0]
     if np.count_nonzero(finished[:, Finished.SETTLED]):
@@ -33,7 +38,7 @@ class DeferredEpisodeLog(Mapping):
         """Keep the tensors that the metrics are computed from; they must not change.
 
         Args:
-            finished: Metrics of each environment's last finished episode, shape (N, 6).
+            finished: Metrics of each environment's last finished episode, shape (N, 7).
             done: Where an episode ended in this step, int64, shape (N,).
         """
         self._parts = finished, done

@@ -16,11 +16,14 @@ TEACHER_DIM = sum(TEACHER.values())
 Observed: Any = first_indices(TEACHER)
 """First column of each quantity in both observations."""
 
-EPISODE = {"previous_action": 4, "return": 1, "window_error_sq": 1, "last_outside": 1}
-"""Rows of the running episodes; ``last_outside`` is the last step outside the settle radius."""
+EPISODE = {"previous_action": 4, "return": 1, "window_error_sq": 1, "last_outside": 1, "command_change": 1}
+"""Rows of the running episodes: ``last_outside`` is the last step outside the settle radius, ``command_change``
+the sum over steps of the mean change of the four actions."""
 Episode: Any = first_indices(EPISODE)
 
-FINISHED = {"return": 1, "survived": 1, "settled": 1, "position_rmse": 1, "settle_time": 1, "length": 1}
+FINISHED = {"return": 1, "survived": 1, "settled": 1, "position_rmse": 1, "settle_time": 1, "length": 1} | {
+    "command_rate": 1
+}
 """Columns of the last finished episodes."""
 Finished: Any = first_indices(FINISHED)
 

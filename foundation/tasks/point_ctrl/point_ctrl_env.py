@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,26 +15,32 @@ import warp as wp
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from foundation.control.expert import LqrExpert
 from foundation.sim.launch import RecordedLaunch, lane_array
 from foundation.sim.layout import STATE
-from foundation.sim.params import QuadParams
-from foundation.sim.randomization import sample_cf2x, sample_foundation, sample_none
 from foundation.sim.simulator import Simulator
-from foundation.sim.usd import load_quad
 from foundation.tasks.kernel_cfg import kernel_values
 from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_metrics
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
 from foundation.tasks.point_ctrl.kernels.step import task_kernels
-from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT_DIM, TEACHER_DIM
+from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import NOISE_DT, NoiseCfg, PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.vehicles import (
+    descriptors,
+    nominal_vehicle,
+    position_bounds,
+    require_resolved,
+    sample_vehicles,
+)
 
 
 class PointCtrlEnv(VecEnv):
     """Quadrotors that fly to the origin and stay there.
 
     Actions are rotor commands in [-1, 1] (clipped), shape (N, 4), in the order front-right, back-right,
-    back-left, front-left. Observation groups: ``student`` (N, 22) with sensor noise and ``teacher`` (N, 37),
-    privileged. Returned tensors are new ones; the environment never writes into them again.
+    back-left, front-left. Observation groups: ``student`` (N, 22) with sensor noise, ``teacher`` (N, 37),
+    privileged, and, where ``cfg.expert`` is set, ``expert`` (N, 4), the actions of an :class:`LqrExpert`. Returned
+    tensors are new ones; the environment never writes into them again.
     """
 
     num_actions = 4
@@ -58,11 +65,12 @@ class PointCtrlEnv(VecEnv):
         self.num_envs = cfg.num_envs
         self._batch_size = torch.Size([cfg.num_envs])
         self.max_episode_length = cfg.max_episode_length
-        self.nominal = load_quad(cfg.robot.spawn.usd_path, cfg.robot.motor)
+        self.nominal = nominal_vehicle(cfg.robot)
         vehicles = sample_vehicles(cfg, self.nominal, np.random.default_rng(seed))
-        _require_resolved(cfg, vehicles)
+        require_resolved(cfg, vehicles)
         self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
         self.device = self.sim.device
+        self.expert = None if cfg.expert is None else LqrExpert(vehicles, cfg.expert, cfg.sim.dt, self.device)
         self._allocate(seed)
         self._record_kernels()
         self.reset()
@@ -111,7 +119,8 @@ class PointCtrlEnv(VecEnv):
         """Return the metrics of each environment's last finished episode, each of shape (N,).
 
         ``return``, ``length`` [steps], ``survived``, ``position_rmse`` [m] over the last window of an
-        episode that survived, ``settled``, and ``settle_time`` [s], meaningful where settled.
+        episode that survived, ``settled``, ``settle_time`` [s], meaningful where settled, and ``command_rate``,
+        the mean change of an action per step.
         """
         last = dict(zip(FINISHED, self._task["finished"].clone().unbind(dim=1), strict=True))
         return last | {
@@ -134,6 +143,9 @@ class PointCtrlEnv(VecEnv):
         if not torch.equal(state["table_mass"].cpu(), torch.as_tensor(self.sim.params.mass)):
             raise ValueError("environment state belongs to other vehicles: family, seed or vehicle differ")
         own = self._state_tensors()
+        for name in ("episode", "finished"):
+            if name in state:
+                state = state | {name: _with_columns(state[name], own[name])}
         for name, tensor in own.items():
             if name not in state or state[name].shape != tensor.shape:
                 raise ValueError(f"environment state {name!r} does not fit {self.num_envs} environments")
@@ -156,10 +168,16 @@ class PointCtrlEnv(VecEnv):
         kernel.set("teacher", teacher.data_ptr())
         kernel.launch()
         n = self.num_envs
+        groups: dict[Any, Any] = {"student": student[:n], "teacher": teacher[:n]}
+        if self.expert is not None:
+            groups["expert"] = self._expert_actions(self.expert)
         # The public constructor validates its arguments, which takes four times as long.
-        return TensorDict._new_unsafe(
-            {"student": student[:n], "teacher": teacher[:n]}, batch_size=self._batch_size, device=self.device
-        )
+        return TensorDict._new_unsafe(groups, batch_size=self._batch_size, device=self.device)
+
+    def _expert_actions(self, expert: LqrExpert) -> torch.Tensor:
+        sim, last_action = self.sim, self._task["episode"][:, : STUDENT["previous_action"]]
+        state = (sim.vehicle, sim.pos_w, sim.quat_wb, sim.vel_w, sim.ang_vel_b, sim.rotor)
+        return 2.0 * expert(*state, 0.5 * (last_action + 1.0), sim.force_w) - 1.0
 
     def _episode_log(self, done: torch.Tensor) -> Mapping[str, torch.Tensor]:
         if self.device.type != "cpu":
@@ -208,6 +226,8 @@ class PointCtrlEnv(VecEnv):
         traits = VehicleTraits()
         device = wp.device_from_torch(self.device)
         traits.hover_speed = wp.array(vehicles.hover_speed, dtype=wp.float32, device=device)
+        bounds = position_bounds(self.cfg, vehicles)
+        traits.position_bound = wp.array(bounds, dtype=wp.float32, device=device)
         traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
         cfg = kernel_values(TaskCfg, replace(self.cfg, noise=noise_at(self.cfg.noise, self.cfg.sim.dt)))
         shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
@@ -220,46 +240,13 @@ class PointCtrlEnv(VecEnv):
         self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)
 
 
-def _require_resolved(cfg: PointCtrlEnvCfg, vehicles: QuadParams) -> None:
-    step, fastest = cfg.sim.dt / cfg.sim.substeps, min(vehicles.tau_up.min(), vehicles.tau_down.min())
-    if step > fastest:
-        raise ValueError(
-            f"sim.dt / sim.substeps ({step:g} s) must not exceed the time constant of the fastest rotor "
-            f"({fastest:.3g} s); set sim.substeps to at least {math.ceil(cfg.sim.dt / fastest)}"
-        )
-
-
 def noise_at(noise: NoiseCfg, dt: float) -> NoiseCfg:
     """Return the noise for a control step [s]: white noise has a constant density, not a constant deviation."""
     return replace(noise, angular_velocity=noise.angular_velocity / math.sqrt(dt / NOISE_DT))
 
 
-def sample_vehicles(cfg: PointCtrlEnvCfg, nominal: QuadParams, rng: np.random.Generator) -> QuadParams:
-    """Return the table of vehicles that the configured family gives."""
-    randomization = cfg.randomization
-    if randomization.family == "none":
-        return sample_none(nominal)
-    if randomization.family == "cf2x":
-        return sample_cf2x(nominal, randomization.cf2x, randomization.num_vehicles, rng)
-    return sample_foundation(nominal, randomization.foundation, randomization.num_vehicles, rng)
-
-
-def descriptors(vehicles: QuadParams, nominal: QuadParams) -> np.ndarray:
-    """Return the descriptors of each vehicle in the teacher's observation, shape (V, 8).
-
-    Hover action, then logarithms of ratios to the nominal vehicle: mass, thrust over mass, roll, pitch
-    and yaw torque over inertia at full thrust, and the two motor time constants. Logarithms keep a family
-    that spans orders of magnitude in the range of a few units.
-    """
-
-    def traits(params: QuadParams) -> np.ndarray:
-        thrust = params.max_thrust / 4.0
-        inertia = np.diagonal(params.inertia, axis1=-2, axis2=-1)
-        x, y = np.abs(params.rotor_pos_b[..., 0]).sum(-1), np.abs(params.rotor_pos_b[..., 1]).sum(-1)
-        torque = thrust[:, None] * np.stack([y, x, params.torque_constant], axis=-1)
-        return np.column_stack(
-            [params.mass, thrust / params.mass, torque / inertia, params.tau_up, params.tau_down]
-        )
-
-    ratios = np.log(traits(vehicles) / traits(nominal))
-    return np.column_stack([2.0 * vehicles.hover_speed - 1.0, ratios])
+def _with_columns(saved: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return a state of an earlier version with the columns that it lacks, as zeros."""
+    if saved.shape[0] != own.shape[0] or saved.shape[1] >= own.shape[1]:
+        return saved
+    return torch.cat([saved, saved.new_zeros(len(saved), own.shape[1] - saved.shape[1])], dim=1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 
+from foundation.control.lqr import LqrCfg
 from foundation.sim.params import MotorParams
-from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg
+from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg, RaptorFamilyCfg
 from foundation.sim.usd import CF2X
+from foundation.sim.vehicles import VEHICLES
+from foundation.tasks.point_ctrl.states_cfg import STATES, InitCfg, TerminationCfg
 
 SHORTEST_DT = 1e-4
 """Shortest control step [s]: an episode of five seconds has 50 000 of them."""
@@ -57,6 +61,14 @@ class RobotCfg:
     """The part that USD describes."""
     motor: MotorParams = field(default_factory=MotorParams)
     """The part that USD cannot describe."""
+    vehicle: str | None = None
+    """A vehicle by name instead of ``spawn`` and ``motor``: crazyflie, cf2x_L250, cf2x_P250, cf2x_T350, x500 or
+    flightmare."""
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        if self.vehicle is not None and self.vehicle not in VEHICLES:
+            raise ValueError(f"robot.vehicle must be one of {', '.join(VEHICLES)}, got {self.vehicle!r}")
 
 
 @dataclass
@@ -64,13 +76,15 @@ class RandomizationCfg:
     """Which vehicles fly; each episode draws one from a table sampled once per environment object."""
 
     family: str = "cf2x"
-    """One of none, cf2x, foundation."""
+    """One of none, cf2x, foundation, raptor."""
     num_vehicles: int = 4096
     """Size of the table of vehicles; family none always has one."""
     cf2x: Cf2xFamilyCfg = field(default_factory=Cf2xFamilyCfg)
     """Settings of family cf2x."""
     foundation: FoundationFamilyCfg = field(default_factory=FoundationFamilyCfg)
     """Settings of family foundation."""
+    raptor: RaptorFamilyCfg = field(default_factory=RaptorFamilyCfg)
+    """Settings of family raptor."""
 
     def __post_init__(self) -> None:
         """Check the family's name and the table's size."""
@@ -81,42 +95,13 @@ class RandomizationCfg:
 
 
 @dataclass
-class InitCfg:
-    """Distribution of an episode's first state, relative to the target: the policy takes over in flight."""
-
-    origin_probability: float = 0.1
-    """Share of episodes that begin level and at rest on the target."""
-    position: float = 0.5
-    """Half-width of the uniform position, per axis [m]."""
-    tilt: float = 0.5
-    """Largest rotation about a random axis [rad]; the angle is uniform."""
-    velocity: float = 1.0
-    """Half-width of the uniform velocity, per axis [m/s]."""
-    angular_velocity: float = 1.0
-    """Half-width of the uniform angular velocity, per axis [rad/s]."""
-    rotor: tuple[float, float] = (0.8, 1.1)
-    """Range of each rotor's speed over its hover speed."""
-
-
-@dataclass
-class TerminationCfg:
-    """Bounds per axis; leaving one ends the episode as a failure."""
-
-    position: float = 1.5
-    """Distance from the target [m]."""
-    velocity: float = 5.0
-    """Linear velocity [m/s]."""
-    angular_velocity: float = 35.0
-    """Angular velocity [rad/s]."""
-
-
-@dataclass
 class RewardCfg:
     """Reward per step, in the form of RAPTOR (arXiv 2509.11481).
 
-    scale * (alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|^2), and
-    scale * ``termination`` instead in the step in which an episode fails. RAPTOR takes the change of action
-    to the first power and has a weight of 1; squared, it does not also punish exploration.
+    scale * (alive - position * |p| - attitude * 2 acos(1 - |q_z|) - action_rate * |a - a_previous|^2
+    - action_change * |a - a_previous|), and scale * ``termination`` instead in the step in which an episode fails.
+    RAPTOR takes the change of action to the first power with a weight of 1; squared, it does not also punish
+    exploration.
     """
 
     scale: float = 0.1
@@ -129,12 +114,14 @@ class RewardCfg:
     """Weight of the heading term [1/rad]."""
     action_rate: float = 0.3
     """Weight of the squared change of action between two steps."""
+    action_change: float = 0.0
+    """Weight of the change of action between two steps, to the first power."""
     termination: float = -10.0
     """Reward of a failure, once."""
 
     def __post_init__(self) -> None:
         """Check the signs."""
-        for name in ("position", "attitude", "action_rate"):
+        for name in ("position", "attitude", "action_rate", "action_change"):
             _require_at_least(f"reward.{name}", getattr(self, name), 0.0)
         _require_positive("reward", self, ["scale"])
         if self.termination > 0.0:
@@ -191,6 +178,8 @@ class PointCtrlEnvCfg:
     """The nominal vehicle."""
     randomization: RandomizationCfg = field(default_factory=RandomizationCfg)
     """The family of vehicles."""
+    states: str | None = None
+    """First states and bounds by name, instead of ``init`` and ``termination``: raptor."""
     init: InitCfg = field(default_factory=InitCfg)
     """First states."""
     termination: TerminationCfg = field(default_factory=TerminationCfg)
@@ -201,6 +190,8 @@ class PointCtrlEnvCfg:
     """The student's sensors."""
     metrics: MetricsCfg = field(default_factory=MetricsCfg)
     """Episode metrics."""
+    expert: LqrCfg | None = None
+    """Weights of the expert whose actions are the observation group ``expert``; None is no such group."""
 
     @property
     def window_steps(self) -> int:
@@ -215,8 +206,13 @@ class PointCtrlEnvCfg:
         return max(1, round(self.episode_s / self.sim.dt))
 
     def __post_init__(self) -> None:
-        """Check signs and the consistency of the parts."""
-        _require_positive("termination", self.termination, [f.name for f in fields(self.termination)])
+        """Set named states, and check signs and the consistency of the parts."""
+        if self.states is not None:
+            self._set_states(self.states)
+        bounds = [
+            item.name for item in fields(self.termination) if getattr(self.termination, item.name) is not None
+        ]
+        _require_positive("termination", self.termination, bounds)
         for group in ("noise", "metrics"):
             for item in fields(getattr(self, group)):
                 _require_at_least(f"{group}.{item.name}", getattr(getattr(self, group), item.name), 0.0)
@@ -224,7 +220,7 @@ class PointCtrlEnvCfg:
             _require_at_least(f"init.{name}", getattr(self.init, name), 0.0)
         for name in ("position", "velocity", "angular_velocity"):
             start, bound = getattr(self.init, name), getattr(self.termination, name)
-            if start >= bound:
+            if start >= bound and not (name == "position" and self.termination.arm_lengths is not None):
                 raise ValueError(f"init.{name} must be below termination.{name} ({bound}), got {start}")
         if not 0.0 <= self.init.origin_probability <= 1.0:
             raise ValueError(f"init.origin_probability must lie in [0, 1], got {self.init.origin_probability}")
@@ -233,6 +229,16 @@ class PointCtrlEnvCfg:
         _require_at_least("episode_steps", self.max_episode_length, 1)
         _require_positive("env", self, ["episode_s"])
         _require_at_least("num_envs", self.num_envs, 1)
+
+    def _set_states(self, name: str) -> None:
+        if name not in STATES:
+            raise ValueError(f"states must be one of {', '.join(STATES)}, or null, got {name!r}")
+        for group, named in zip(("init", "termination"), STATES[name](), strict=True):
+            # As text: a tuple from the command line is a list.
+            own, allowed = json.dumps(asdict(getattr(self, group))), (type(named)(), named)
+            if own not in (json.dumps(asdict(settings)) for settings in allowed):
+                raise ValueError(f"states={name} sets all of {group}, which has other settings; set states=null")
+            setattr(self, group, named)
 
 
 def doubts(cfg: PointCtrlEnvCfg) -> list[str]:

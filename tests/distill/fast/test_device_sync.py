@@ -222,7 +222,7 @@ def test_a_graph_without_a_gpu_or_of_an_environment_that_does_not_say_it_can_be_
 
 
 def test_metrics_of_a_repeated_step_are_worked_out_anew():
-    finished, done = torch.zeros(3, 6), torch.tensor([0, 1, 0])
+    finished, done = torch.zeros(3, 7), torch.tensor([0, 1, 0])
     finished[1, 0] = 5.0
     log = DeferredEpisodeLog(finished, done)
     assert log["Episode/return"].tolist() == [5.0]

@@ -11,6 +11,7 @@ from foundation.distill.algorithm.losses import LOSSES, Actions, GaussianKl, Mea
 from foundation.distill.fast import closed_form
 from foundation.distill.fast.gradients import GruBackprop, MlpBackprop, closed_form_gradients
 from foundation.distill.history.rows import Windows
+from foundation.distill.models import EncoderRnnModel
 from foundation.distill.runners.dagger import DaggerRunner
 from tests.support.toy import GAUSSIAN, RNN, ToyEnv, runner_cfg, teacher_checkpoint
 
@@ -79,12 +80,16 @@ def test_what_has_other_gradients_is_left_to_autograd():
 ROWS, WIDTH, HIDDEN = 6, 9, 5
 
 
-def gru_and_windows(activation="elu"):
+def gru_and_windows(activation="elu", encoder=None):
     torch.manual_seed(2)
     obs = {"a": torch.randn(ROWS, 4, dtype=torch.float64), "b": torch.randn(ROWS, 2, dtype=torch.float64)}
     sizes = {"rnn_type": "gru", "rnn_hidden_dim": HIDDEN, "rnn_num_layers": 1}
     groups = {"student": ["a", "b"]}
-    model = RNNModel(obs, groups, "student", NUM_ACTIONS, [8], activation, True, dict(GAUSSIAN), **sizes).double()
+    settings = {"hidden_dims": [8], "activation": activation, "obs_normalization": True, **sizes}
+    if encoder is not None:
+        settings |= encoder
+    model_class = RNNModel if encoder is None else EncoderRnnModel
+    model = model_class(obs, groups, "student", NUM_ACTIONS, distribution_cfg=dict(GAUSSIAN), **settings).double()
     model.obs_normalizer._mean.normal_()
     model.obs_normalizer._std.uniform_(0.1, 3.0)
     trained = torch.rand(ROWS, WIDTH) < 0.8
@@ -102,8 +107,9 @@ def gru_and_windows(activation="elu"):
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.5]])
 @pytest.mark.parametrize("kind", ["mse", "huber"])
-def test_losses_and_gradients_of_a_gru_are_autograds_through_windows_with_dones(kind, weights):
-    model, batch = gru_and_windows()
+@pytest.mark.parametrize("encoder", [None, {"encoder_dims": [7, 4]}, {"encoder_dims": [6], "hidden_dims": []}])
+def test_losses_and_gradients_of_a_gru_are_autograds_through_windows_with_dones(encoder, kind, weights):
+    model, batch = gru_and_windows(encoder=encoder)
     weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
     hidden = (torch.zeros(ROWS, 1, HIDDEN),)
     windows = Windows(model, hidden, steps=20, length=WIDTH, burn_in=0)

@@ -17,6 +17,7 @@ class VehicleTraits:
     """Properties of V vehicles besides their dynamics."""
 
     hover_speed: wp.array(dtype=wp.float32)
+    position_bound: wp.array(dtype=wp.float32)  # distance from the target that ends an episode [m]
     descriptors: wp.array2d(dtype=wp.float32)  # (V, 8)
 
 
@@ -33,10 +34,10 @@ def task_types(lanes: int) -> SimpleNamespace:
 
         rng: wp.array2d(dtype=integer_lane)  # (2, number of blocks)
         rng_scalars: wp.array2d(dtype=wp.uint32)  # the same memory, (2, number of lanes)
-        episode: wp.array2d(dtype=lane)  # (7, number of blocks)
-        episode_scalars: wp.array2d(dtype=wp.float32)  # the same memory, (7, number of lanes)
+        episode: wp.array2d(dtype=lane)  # (8, number of blocks)
+        episode_scalars: wp.array2d(dtype=wp.float32)  # the same memory, (8, number of lanes)
         length: wp.array(dtype=wp.int64)  # steps of the running episodes
-        finished: wp.array2d(dtype=wp.float32)  # last finished episodes, (number of lanes, 6)
+        finished: wp.array2d(dtype=wp.float32)  # last finished episodes, (number of lanes, 7)
         # This step.
         reward: wp.array(dtype=wp.float32)
         done: wp.array(dtype=wp.int64)

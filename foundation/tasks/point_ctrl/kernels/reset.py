@@ -36,9 +36,10 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, 
         arrays.scalars[Row.ANG_VEL_B + k, i] = symmetric(key, counter, 15 + k, init.angular_velocity * off_origin)
         arrays.scalars[Row.FORCE_W + k, i] = force_w[k]
     low, high = init.rotor[0], init.rotor[1]
+    full = wp.where(init.rotor_over_hover, traits.hover_speed[vehicle], 1.0)
     for k in range(4):
         share = low + (high - low) * uniform(key, counter, 18 + k)
-        rotor = wp.min(traits.hover_speed[vehicle] * share, 1.0)
+        rotor = wp.min(full * share, 1.0)
         arrays.scalars[Row.QUAT_WB + k, i] = attitude[k]
         arrays.scalars[Row.ROTOR + k, i] = rotor
         # The command that would have kept the rotors at their speeds.
@@ -48,6 +49,7 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, 
     task.episode_scalars[Episode.RETURN, i] = 0.0
     task.episode_scalars[Episode.WINDOW_ERROR_SQ, i] = 0.0
     task.episode_scalars[Episode.LAST_OUTSIDE, i] = 0.0
+    task.episode_scalars[Episode.COMMAND_CHANGE, i] = 0.0
     task.rng_scalars[Rng.COUNTER, i] = counter + RESET_DRAWS
 
 

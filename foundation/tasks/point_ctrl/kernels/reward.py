@@ -45,11 +45,20 @@ def action_change_sq(action: Any, previous_action: Any):
 
 
 @wp.func
+def mean_action_change(action: Any, previous_action: Any):
+    """Return the mean over the rotors of the change of action between two steps."""
+    change = plus4(action, previous_action, -1.0)
+    return (wp.abs(change.x) + wp.abs(change.y) + wp.abs(change.z) + wp.abs(change.w)) * 0.25
+
+
+@wp.func
 def step_reward(s: Any, distance: Any, action: Any, previous_action: Any, cfg: TaskCfg):
     """Return the reward of a step that does not fail."""
+    change_sq = action_change_sq(action, previous_action)
     return (
         type(distance)(cfg.reward.alive)
         - distance * cfg.reward.position
         - heading_error(s) * cfg.reward.attitude
-        - action_change_sq(action, previous_action) * cfg.reward.action_rate
+        - change_sq * cfg.reward.action_rate
+        - root(change_sq) * cfg.reward.action_change
     ) * cfg.reward.scale

@@ -65,7 +65,7 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         action = clamped4(load_command(actions, block, before.rotor), -1.0, 1.0)
         s = advance(before, rotor_command(action), vehicle, force_w, integrator)
         store_state(arrays, block, s)
-        compute_reward_and_done(block, s, action, task, cfg)
+        compute_reward_and_done(block, s, action, arrays.vehicle, traits, task, cfg)
         for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
             if task.done[i] != wp.int64(0):
                 finish_episode(i, task, cfg)

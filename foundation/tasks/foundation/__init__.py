@@ -1,0 +1,1 @@
+"""A foundation policy: one small recurrent student for almost any quadrotor, distilled from an expert for each."""

@@ -1,0 +1,46 @@
+"""Runner configuration of task ``foundation``."""
+
+from __future__ import annotations
+
+from foundation.distill.runners.config import (
+    ENCODER_RNN,
+    RslRlDistillationAlgorithmCfg,
+    RslRlDistillationRunnerCfg,
+    RslRlModelCfg,
+)
+
+ITERATIONS = 300
+
+
+def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
+    """Return the recipe: the expert acts for 8 iterations, then the student, for 15 million steps in all."""
+    return RslRlDistillationRunnerCfg(
+        experiment_name="foundation",
+        num_steps_per_env=100,
+        max_iterations=ITERATIONS,
+        obs_groups={"student": ["student"], "teacher": ["expert"]},
+        student=RslRlModelCfg(
+            class_name=ENCODER_RNN,
+            encoder_dims=[16],
+            rnn_type="gru",
+            rnn_hidden_dim=16,
+            hidden_dims=[],
+            activation="relu",
+            distribution_cfg={"class_name": "GaussianDistribution", "init_std": 0.05, "std_type": "log"},
+        ),
+        teacher=RslRlModelCfg(class_name="foundation.distill:ObservedActions", obs_normalization=False),
+        algorithm=RslRlDistillationAlgorithmCfg(
+            num_learning_epochs=None,
+            learning_rate=2e-3,
+            learning_rate_schedule="cosine",
+            learning_rate_iterations=ITERATIONS,
+            max_grad_norm=1.0,
+            gradient_length=100,
+            use_two_stage_training=True,
+            phase1_iterations=8,
+            use_dagger=True,
+            max_buffer_size=2_000_000,
+            mini_batch_size=6400,
+            max_updates_per_iteration=60,
+        ),
+    )
