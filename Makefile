@@ -82,7 +82,7 @@ format: $(INSTALLED)
 
 # The CPU set of benchmarks, beside the peers that it measures against; the last step prints the table.
 bench: .venv-bench/.installed
-	set -e; for name in simulator time_to_student rollout update buffer run_costs; do \
+	set -e; for name in simulator time_to_student time_to_pendulum_student rollout update buffer run_costs; do \
 		.venv-bench/bin/python benchmarks/$$name.py; done
 	.venv-bench/bin/python benchmarks/report.py --page
 
