@@ -63,7 +63,12 @@ def trained_vehicle(checkpoint: Path | None) -> dict[str, Any] | None:
 
     folder = None if checkpoint is None else _params_of(checkpoint)
     saved = None if folder is None else load_params(folder.parent, "env")
-    return None if saved is None else {name: saved[name] for name in INHERITED if name in saved} or None
+    return {name: saved[name] for name in INHERITED} if saved is not None and is_of_a_task(saved) else None
+
+
+def is_of_a_task(env: dict[str, Any]) -> bool:
+    """Return whether a run's saved parameters are of an environment of this project, and of no other's."""
+    return set(INHERITED) <= env.keys()
 
 
 def print_vehicle(env: Any, label: str) -> None:

@@ -20,7 +20,7 @@ from foundation.distill.checkpoint import (
     load_weights,
     present_layout,
 )
-from foundation.distill.checkpoint.run_network import network_in
+from foundation.distill.checkpoint.run_network import groups_in, network_in
 from foundation.distill.observations import prepare_for_images
 from foundation.distill.runners.config import model_kwargs
 from foundation.tasks.saved_params import load_params
@@ -77,11 +77,12 @@ def load_policy(
     cfg_key, state_key = _MODEL_KEYS[kind]
     agent = load_params(path.parent, "agent")
     network = None if agent is None else network_in(agent, cfg_key)
-    if agent is None or network is None or cfg_key not in agent.get("obs_groups", {}):
+    groups = None if agent is None else groups_in(agent, cfg_key)
+    if network is None or groups is None:
         raise CheckpointError(f"checkpoint {path} has no params/agent.yaml beside it that describes its {cfg_key}")
     try:
-        found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
-        model = _build_model(network, agent["obs_groups"], cfg_key, obs, num_actions)
+        found = STUDENT if kind == STUDENT or groups == ["student"] else TEACHER
+        model = _build_model(network, {cfg_key: groups}, cfg_key, obs, num_actions)
         prepare_for_images(model, obs)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, ImportError, AssertionError) as error:
         # A run of another project may have settings of any kind.
