@@ -136,6 +136,12 @@ class DaggerDistillation(HostedDistillation):
         else:
             self.stock_update = StockUpdate(self, self.nan_guard)
 
+    def _replace_teacher(self, teacher: Any) -> None:
+        """Put another model into the teacher's place; the objective reads its modules."""
+        super()._replace_teacher(teacher)
+        if self.imitation is not None:
+            self.imitation.objective = make_objective(self)
+
     @property
     def buffer_capacity(self) -> int:
         """Number of transitions that the history has room for at present."""

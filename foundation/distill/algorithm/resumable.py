@@ -163,9 +163,14 @@ class ResumableDistillation(Distillation):
         """Give the teacher the network that a saved run gave it."""
         if network is not None and network != self.teacher_network:
             site = self.teacher_site
-            self.teacher = self._raw_teacher = site.build(network)
-            prepare_for_images(self._raw_teacher, site.obs)
+            teacher = site.build(network)
+            prepare_for_images(teacher, site.obs)
+            self._replace_teacher(teacher)
             self.teacher_network = network
+
+    def _replace_teacher(self, teacher: Any) -> None:
+        """Put another model into the teacher's place."""
+        self.teacher = self._raw_teacher = teacher
 
     def _prepare_teacher(self, weights: dict[str, Any], strict: bool) -> dict[str, Any]:
         """Make the teacher one that can load saved weights, and return the weights that it loads.
@@ -185,7 +190,8 @@ class ResumableDistillation(Distillation):
         if CONTENTS in weights:
             self._require_no_std(self.reads_std)
             if not isinstance(self._raw_teacher, PolicyFile):
-                self._stand_in(weights[CONTENTS])
+                what = "the checkpoint's teacher"
+                self._replace_teacher(PolicyFile(weights[CONTENTS], *self.teacher_site, what))
             return weights
         if isinstance(self._raw_teacher, PolicyFile):
             raise CheckpointError(
@@ -208,11 +214,6 @@ class ResumableDistillation(Distillation):
                 f"loss_type={self.options.loss_type} needs the teacher's standard deviation, which the checkpoint "
                 "does not hold; set loss_type=mse"
             )
-
-    def _stand_in(self, contents: torch.Tensor) -> None:
-        """Put an exported policy into the teacher's place."""
-        teacher = PolicyFile(contents, *self.teacher_site, "the checkpoint's teacher")
-        self.teacher = self._raw_teacher = teacher  # pyright: ignore
 
     @property
     def reads_std(self) -> bool:
