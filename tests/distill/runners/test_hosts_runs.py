@@ -208,7 +208,7 @@ def test_a_failing_hook_leaves_the_others_and_a_file_that_was_not_written_calls_
     assert "x.pt was not saved" in capsys.readouterr().out
 
 
-def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_numbered_checkpoint(tmp_path):
+def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_checkpoint(tmp_path):
     class Exporting(PpoRunner):
         def save(self, path, infos=None):
             super().save(path, {**(infos or {}), "robot": "go1"})
@@ -216,7 +216,7 @@ def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_number
 
     runner = Exporting(ToyEnv(), ppo_cfg(10) | {"save_interval": 2}, str(tmp_path))
     runner.learn(4)
-    assert sorted(path.stem for path in tmp_path.glob("*.onnx")) == ["model_0", "model_2", "model_3"]
+    assert sorted(path.stem for path in tmp_path.glob("*.onnx")) == ["best_model", "model_0", "model_2", "model_3"]
     again = PpoRunner(ToyEnv(), ppo_cfg(10), None)
     assert again.load(str(tmp_path / "model_3.pt")) == {"robot": "go1"}
     assert again.current_learning_iteration == 4
