@@ -12,8 +12,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
-from foundation.distill.algorithm.host import require_noise
-from foundation.distill.algorithm.hosted import HostedDistillation
+from foundation.distill.algorithm.hosted import HostedDistillation, require_noise
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.learning_rate import LearningRate, with_learning_rate

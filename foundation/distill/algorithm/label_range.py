@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from rsl_rl.env import VecEnv
 
 from foundation.distill.log import logger
 
@@ -56,3 +57,22 @@ class LabelRange:
                 f"applies, [{low.min().item():g}, {high.max().item():g}]: the student imitates numbers without an "
                 f"effect, up to {labels.abs().max().item():.3g}; label_clip={high.max().item():g} clips them"
             )
+
+
+def action_range(env: VecEnv) -> Range | None:
+    """Return the lowest and the highest action that an environment applies, as far as it says so.
+
+    Read from ``clip_actions``, as Isaac Lab's and mjlab's wrappers have it, or from ``single_action_space`` or
+    ``action_space``, as gymnasium's environments have it. None if there is neither, or no limit.
+    """
+    clip = getattr(env, "clip_actions", None)
+    if isinstance(clip, (int, float)) and not isinstance(clip, bool):
+        return torch.tensor(-float(clip)), torch.tensor(float(clip))
+    for name in ("single_action_space", "action_space"):
+        space = getattr(env, name, None) or getattr(getattr(env, "unwrapped", None), name, None)
+        if getattr(space, "low", None) is None or getattr(space, "high", None) is None:
+            continue
+        low, high = (torch.as_tensor(getattr(space, side)).float() for side in ("low", "high"))
+        if low.shape[-1:] == (env.num_actions,) and bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
+            return low.reshape(-1, env.num_actions)[0], high.reshape(-1, env.num_actions)[0]
+    return None

@@ -1,4 +1,4 @@
-"""Several teachers, each responsible for some of the environments."""
+"""Teachers: one or several of them, and their loading from checkpoints, runs and exported policies."""
 
 from __future__ import annotations
 
