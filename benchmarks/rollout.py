@@ -7,7 +7,7 @@ The last lines compare this project's loop with itself without the copy that kee
 policies read the environment's tensors, which are stored after the step, as rsl_rl does. Both store the same bits,
 as this environment returns new tensors.
 
-Run: python benchmarks/rollout.py [--device cuda] [--sizes 4096 65536]
+Run: python benchmarks/rollout.py [--device cuda] [--sizes 4096 65536] [--copy]
 """
 
 from __future__ import annotations
@@ -143,10 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(LIMITS))
+    parser.add_argument("--copy", action="store_true", help="measure the copy before the step alone")
     args = parser.parse_args()
     targets, details = [], {}
     for num_envs in args.sizes:
-        for student in STUDENTS:
+        for student in [] if args.copy else STUDENTS:
             stock, ours = measure(student, num_envs, args.device, repeats=15 if num_envs < 1000 else 5)
             details[f"{student}, {num_envs}"] = {"stock_us": stock, "ours_us": ours, "ratio": stock / ours}
             print(f"{student:12} {num_envs:6}  rsl_rl {stock:8.0f} us, ours {ours:8.0f} us a step", flush=True)

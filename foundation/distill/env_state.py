@@ -44,7 +44,9 @@ def set_training_state(env: VecEnv, name: str, value: Any) -> None:
         inner = _unwrapped(env)
         if not hasattr(inner, COUNTER):
             raise AttributeError(f"the environment has no {COUNTER}")
-        setattr(inner, COUNTER, value)
+        own = getattr(inner, COUNTER)
+        # A tensor stays where it is: kernels and curricula may hold it.
+        setattr(inner, COUNTER, own.fill_(value) if isinstance(own, torch.Tensor) and own.ndim == 0 else value)
         return
     host = _host(env)
     if host is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
+from tensordict import TensorDict
 
 from foundation.distill.log import logger
 from foundation.distill.observations import readable
@@ -74,24 +75,32 @@ def run_first_episodes(
     with torch.inference_mode(), from_the_start(policy, env):
         obs = env.get_observations()
         for step in range(limit):
-            actions = policy(readable(_model_of(policy), obs))
-            _check_actions(actions, env, step)
-            if recorder is not None:
-                recorder.before_step(obs, actions)
-            # A copy: the environment may write into its actions, and the policy may keep them.
-            obs, rewards, dones, extras = env.step(actions.clone())
-            dones = dones.reshape(-1)
-            newly_ended = count.add(rewards.reshape(-1), dones, extras, step)
+            obs, rewards, dones, extras = _step(env, policy, obs, step, recorder)
+            newly_ended = count.add(rewards, dones, extras, step)
             if on_end is not None and newly_ended.any():
                 on_end(newly_ended)
-            if recorder is not None:
-                recorder.after_step(dones)
-            reset_policy(policy, dones)
             if progress is not None:
                 progress(step + 1, limit)
             if count.ended.all():
                 break
     return count.metrics(limit)
+
+
+def _step(
+    env: VecEnv, policy: PolicyFn, obs: TensorDict, step: int, recorder: Recorder | None
+) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Let the policy act, and return observations, rewards (N,), done flags (N,) and extras."""
+    actions = policy(readable(_model_of(policy), obs))
+    _check_actions(actions, env, step)
+    if recorder is not None:
+        recorder.before_step(obs, actions)
+    # A copy: the environment may write into its actions, and the policy may keep them.
+    obs, rewards, dones, extras = env.step(actions.clone())
+    dones = dones.reshape(-1)
+    if recorder is not None:
+        recorder.after_step(dones)
+    reset_policy(policy, dones)
+    return obs, rewards.reshape(-1), dones, extras
 
 
 def longest_episode(env: VecEnv) -> int:

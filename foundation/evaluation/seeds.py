@@ -28,7 +28,7 @@ def evaluate(
     task: str | None = None,
     steps: int | None = None,
     record_flights: bool = True,
-    progress: Callable[[str], Callable[[int, int], None]] | None = None,
+    progress: Callable[[str], Callable[[int, int], None] | None] | None = None,
 ) -> Evaluation:
     """Compare policies on the same seeds, by the first whole episode of every environment.
 
@@ -50,16 +50,14 @@ def evaluate(
         EvaluationError: If nothing can be evaluated; the message names policy, seed and reason.
     """
     _check_arguments(policies, make_env, seeds, steps)
-    result = Evaluation(task or "", list(seeds))
+    result, progress = Evaluation(task or "", list(seeds)), progress or (lambda label: None)
     for name in policies:
         places = []
         for seed in result.seeds:
             label = f"{name}, seed {seed}" if len(result.seeds) > 1 else name
             with _environment(make_env, name, seed) as env:
                 _describe(result, env, steps)
-                flight = _run(
-                    result, policies, name, env, record_flights, None if progress is None else progress(label)
-                )
+                flight = _run(result, policies, name, env, record_flights, progress(label))
             if flight is not None:
                 result.flights.setdefault(name, flight)
                 places.append(_last_positions(flight, result.steps))

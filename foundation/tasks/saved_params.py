@@ -82,12 +82,15 @@ def literal(value: Any) -> Any:
 
 
 def settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name and value of every setting in nested groups, such as ``robot.motor.tau_up``."""
+    """Yield the name and value of every setting in nested groups, such as ``robot.motor.tau_up``.
+
+    Tuples become lists, as they are in YAML.
+    """
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from settings(item, f"{name}.{key}" if name else str(key))
     else:
-        yield name, value
+        yield name, list(value) if isinstance(value, tuple) else value
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

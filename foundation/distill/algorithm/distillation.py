@@ -26,7 +26,7 @@ from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import converted, prepare_for_images
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
 
@@ -209,7 +209,7 @@ class DaggerDistillation(HostedDistillation):
         self.mixer.episodes_ended(dones)
         if self.dataset is None:
             # rsl_rl 5.4 gives them to the student's normaliser.
-            super().process_env_step(self.recorder.as_stored(obs), rewards, dones, extras)
+            super().process_env_step(converted(obs, self.storage.observations[0]), rewards, dones, extras)
             return
         self.dataset.after_step(rewards, dones, extras)
         # As in rsl_rl, but without its update of the normaliser (5.4): that learns from the dataset alone.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
+
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_callable
+from tensordict import TensorDict
 
 from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 
@@ -50,7 +55,29 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
         return None
     if not found.get("class_name"):
         return None
-    return {name: value for name, value in found.items() if name not in _OF_SOME_CLASSES or value is not None}
+    return model_kwargs(found)
+
+
+def model_kwargs(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's configuration without unset values of settings that only one model class knows."""
+    return {name: value for name, value in cfg.items() if name not in _OF_SOME_CLASSES or value is not None}
+
+
+def build_model(
+    network: dict[str, Any], obs: TensorDict, obs_groups: list[str], role: str, num_actions: int
+) -> MLPModel:
+    """Return a model of a run's settings with random weights.
+
+    Args:
+        network: The settings, as :func:`network_in` returns them.
+        obs: Example observations (N, …).
+        obs_groups: The groups that the model reads.
+        role: Name of the model.
+        num_actions: Number of actions.
+    """
+    settings = copy.deepcopy(network)
+    model_class = resolve_callable(settings.pop("class_name"))
+    return model_class(obs, {role: obs_groups}, role, num_actions, **settings)
 
 
 def groups_in(agent: dict[str, Any], role: str) -> list[str] | None:

@@ -143,6 +143,14 @@ def test_the_counter_may_be_a_tensor_or_of_numpy(counter, tmp_path):
     assert int(again.unwrapped.common_step_counter) == 10
 
 
+def test_a_counter_that_is_a_tensor_is_restored_in_its_own_memory(tmp_path):
+    ppo(CountingHost(), tmp_path).learn(1)
+    env = CountingHost()
+    held = env.unwrapped.common_step_counter = torch.tensor(0)
+    ppo(env).load(str(tmp_path / "model_0.pt"))
+    assert held.item() == 10
+
+
 def test_the_counter_in_a_checkpoint_of_mjlabs_own_runner_continues(tmp_path, capsys):
     torch.manual_seed(0)
     stock = OnPolicyRunner(ToyEnv(), ppo_cfg(10), None, "cpu")
