@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from foundation.cli.errors import RUN_FAILED, UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
-from foundation.cli.paths import beside, find_checkpoint
+from foundation.cli.paths import EXPORTED, beside, find_checkpoint
 
 if TYPE_CHECKING:
     from foundation.export.exporter import Export
@@ -103,7 +103,7 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     env_cfg = flown_environment(task, {"policy": checkpoint}, overrides, {"env.num_envs": NUM_ENVS})
     forms = ALL if args.format == "all" else (args.format,)
     require_tools(forms)
-    output = beside(checkpoint, "exported") if args.output is None else Path(args.output)
+    output = beside(checkpoint, EXPORTED) if args.output is None else Path(args.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; give a folder")
     env = create_env(args.task, env_cfg, "cpu", seed=0)

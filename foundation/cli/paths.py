@@ -10,6 +10,8 @@ from foundation.cli.flown import is_of_a_task
 
 LOG_ROOT = Path("logs") / "rsl_rl"
 """Folder of all experiments, relative to the working directory."""
+EXPORTED = "exported"
+"""Folder of a run with its exported policies."""
 
 
 def require_writable(flag: str, file: str | Path) -> None:
@@ -88,8 +90,8 @@ def _runs_in(folder: Path) -> list[Path]:
     if not os.path.isdir(folder) or any(path.is_file() for path in folder.glob("*.pt")):
         return []
     found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern) if path.is_file()}
-    # A run's own folders, resume and exported, hold such files, too.
-    runs = (path for path in found if path.parent not in found and path.name != RESUME_FOLDER)
+    # A run has folders of its own that hold such files.
+    runs = (path for path in found if path.name not in (RESUME_FOLDER, EXPORTED))
     return sorted(runs, key=lambda path: (path.name, str(path)), reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""The state of an environment that can be saved and restored, as a whole or what training has changed in it."""
+"""What rsl_rl's ``VecEnv`` does not say: an environment's state to save and restore, and its longest episode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ COUNTER = "common_step_counter"
 """Steps since training began, in environments of Isaac Lab and mjlab; curricula and events read it."""
 TRAINING_STATE = "training_state"
 """What an environment returns from ``get_training_state``."""
+
+
+def longest_episode(env: VecEnv) -> int:
+    """Return the most steps of an episode, of environments that may differ in it."""
+    return int(torch.as_tensor(env.max_episode_length).max())
 
 
 def state_of(env: VecEnv) -> Any:

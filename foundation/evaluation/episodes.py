@@ -12,6 +12,7 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from foundation.distill.env_state import longest_episode
 from foundation.distill.log import logger
 from foundation.distill.observations import readable
 from foundation.evaluation.policies import Policy
@@ -51,7 +52,7 @@ def run_first_episodes(
     recorder: Recorder | None = None,
     on_end: Callable[[torch.Tensor], None] | None = None,
 ) -> EpisodeMetrics:
-    """Run the first episode of every environment to its end.
+    """Run the first episode of every environment to its end, and return metrics over those that ended.
 
     Environments that end early continue with new episodes, which are not counted.
 
@@ -62,9 +63,6 @@ def run_first_episodes(
         progress: Called with (steps done, most steps) after each step.
         recorder: Records the flights of quadrotors.
         on_end: Called with a mask (N,) of the environments whose first episode has just ended.
-
-    Returns:
-        Metrics over the episodes that ended.
 
     Raises:
         EvaluationError: If the environment is in the middle of an episode, actions or rewards cannot be used, or
@@ -101,11 +99,6 @@ def _step(
         recorder.after_step(dones)
     reset_policy(policy, dones)
     return obs, rewards.reshape(-1), dones, extras
-
-
-def longest_episode(env: VecEnv) -> int:
-    """Return the most steps of an episode, of environments that may differ in it."""
-    return int(torch.as_tensor(env.max_episode_length).max())
 
 
 class _Counter:

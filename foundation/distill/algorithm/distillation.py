@@ -83,16 +83,7 @@ class DaggerDistillation(HostedDistillation):
         self.gradient_length = own.gradient_length
         self.rollout_size = storage.num_transitions_per_env * storage.num_envs
         self._set_up_teacher(teacher)
-        self.label_range = LabelRange(own.label_clip, self.device)
-        self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
-        for model in (student, *self.teachers):
-            prepare_for_images(model, storage.observations[0])
-        self.schedule = own.schedule()
-        mixing = own.teacher_mixing or "episode"
-        self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, own.disagreement_threshold)
-        shape = storage.num_transitions_per_env, storage.num_envs
-        self.phases = torch.zeros(*shape, dtype=torch.uint8, device=self.device)
-        """Phase of every transition of the rollout under way, (T, N)."""
+        self._set_up_rollout(storage)
         self.last_teacher_fraction = math.nan
         self.buffer_size = 0
         self.dataset = None
@@ -117,6 +108,20 @@ class DaggerDistillation(HostedDistillation):
         found, self.teacher_network = load_teachers(teacher, files, self.teacher_site)
         self.teacher = self._raw_teacher = found  # pyright: ignore
         self.teacher_loaded = self.missing_teacher is None
+
+    def _set_up_rollout(self, storage: RolloutStorage) -> None:
+        """Set up the recording of steps and the choice of who acts."""
+        options, models = self.options, [self.student_model, *self.teachers]
+        self.label_range = LabelRange(options.label_clip, self.device)
+        self.recorder = StepRecorder(storage, models, self.label_range)
+        for model in models:
+            prepare_for_images(model, storage.observations[0])
+        self.schedule = options.schedule()
+        mixing, threshold = options.teacher_mixing or "episode", options.disagreement_threshold
+        self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, threshold)
+        shape = storage.num_transitions_per_env, storage.num_envs
+        self.phases = torch.zeros(*shape, dtype=torch.uint8, device=self.device)
+        """Phase of every transition of the rollout under way, (T, N)."""
 
     def _set_up_training(self) -> None:
         """Set up the update on the dataset, or rsl_rl's own."""

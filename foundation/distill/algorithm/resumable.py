@@ -119,18 +119,9 @@ class ResumableDistillation(Distillation):
             )
         loaded_dict = convert_checkpoint(loaded_dict, "the checkpoint")
         load_cfg = self._parts_to_load(loaded_dict, load_cfg)
-        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
-        if progress["version"] > _STATE_VERSION:
-            raise CheckpointError(
-                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
-                "upgrade foundation-distill"
-            )
+        progress = self._progress_in(loaded_dict)
         require_optimizer(loaded_dict, load_cfg, ("student", "teacher"), "the checkpoint")
-        if "optimizer_state_dict" in loaded_dict:
-            loaded_dict = {
-                **loaded_dict,
-                "optimizer_state_dict": self._with_own_kernels(loaded_dict["optimizer_state_dict"]),
-            }
+        loaded_dict = self._with_own_kernels(loaded_dict)
         check_models({"student": self.student_model}, loaded_dict, load_cfg, strict, "the checkpoint's")
         key = "teacher_state_dict" if loaded_dict.get("teacher_state_dict") else "actor_state_dict"
         if key in loaded_dict and load_cfg.get("teacher"):
@@ -145,6 +136,17 @@ class ResumableDistillation(Distillation):
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
             self.lacks_its_history = self.dataset is not None and self.num_updates > 0
         return load_iteration
+
+    @staticmethod
+    def _progress_in(loaded_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return the progress of the run that a checkpoint is of."""
+        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
+        if progress["version"] > _STATE_VERSION:
+            raise CheckpointError(
+                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
+                "upgrade foundation-distill"
+            )
+        return progress
 
     def _parts_to_load(self, state: dict[str, Any], load_cfg: dict | None) -> dict[str, Any]:
         """Return which parts to load: by default the teacher of a PPO run, or all of a distillation run."""
@@ -220,12 +222,14 @@ class ResumableDistillation(Distillation):
         """Whether the loss needs the teacher's standard deviation."""
         return LOSSES.find(self.options.loss_type).reads_std
 
-    def _with_own_kernels(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return an optimiser's state that keeps this optimiser's choice of fused kernels."""
-        own = {
-            name: self.optimizer.defaults[name] for name in ("fused", "foreach") if name in self.optimizer.defaults
-        }
-        return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
+    def _with_own_kernels(self, loaded_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint whose optimiser, if it holds one, keeps this optimiser's choice of fused kernels."""
+        state, defaults = loaded_dict.get("optimizer_state_dict"), self.optimizer.defaults
+        if state is None:
+            return loaded_dict
+        own = {name: defaults[name] for name in ("fused", "foreach") if name in defaults}
+        groups = [{**group, **own} for group in state["param_groups"]]
+        return {**loaded_dict, "optimizer_state_dict": {**state, "param_groups": groups}}
 
     def training_state(self, with_rows: bool = True) -> dict[str, Any]:
         """Return everything besides :meth:`save` that the next iteration reads, as an :class:`AlgorithmState`.

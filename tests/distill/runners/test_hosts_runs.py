@@ -321,3 +321,10 @@ def test_rsl_rls_own_runner_draws_them_as_it_restores_none(tmp_path):
     second.learn(1, init_at_random_ep_len=True)
     assert second.env.first.float().std() > 0.0
     assert weights(second)
+
+
+def test_environments_of_different_episodes_are_drawn_within_the_longest(tmp_path):
+    env = Starts()
+    env.max_episode_length = torch.tensor([3, 4, 5, 6, 7, 1000])
+    dagger(env).learn(1, init_at_random_ep_len=True)
+    assert 7 < int(env.first.max()) < 1000
