@@ -15,7 +15,8 @@ from foundation.distill.log import logger
 
 MOST_VALUES = 100_000
 """Most values that a file may hold with its aliases written out: nested ones multiply."""
-_TUPLE = "tag:yaml.org,2002:python/tuple"
+_PYTHON = "tag:yaml.org,2002:python/"
+"""Beginning of the tags of Python."""
 
 
 class SavedYamlError(ValueError):
@@ -23,7 +24,7 @@ class SavedYamlError(ValueError):
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Return a file's contents; aliases are followed, and tuples become lists.
+    """Return a file's contents; aliases are followed, tuples become lists, and paths text.
 
     Values of other Python tags, as Isaac Lab and mjlab write functions and slices, become None; one line names
     their tags.
@@ -65,11 +66,17 @@ class _Loader(get_yaml_loader()):
     def sequence(self, node: yaml.SequenceNode) -> list[Any]:
         return self.construct_sequence(node, deep=True)
 
+    def path(self, node: yaml.SequenceNode) -> str:
+        return str(Path(*self.construct_sequence(node)))
+
     def pass_over(self, node: yaml.Node) -> None:
         self.passed_over.add(node.tag.replace("tag:yaml.org,2002:", "!!"))
 
 
-_Loader.add_constructor(_TUPLE, _Loader.sequence)
+_Loader.add_constructor(f"{_PYTHON}tuple", _Loader.sequence)
+for _module in ("pathlib", "pathlib._local"):
+    for _kind in ("Path", "PosixPath", "WindowsPath"):
+        _Loader.add_constructor(f"{_PYTHON}object/apply:{_module}.{_kind}", _Loader.path)
 _Loader.add_constructor(None, _Loader.pass_over)
 
 
