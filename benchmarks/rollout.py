@@ -3,19 +3,26 @@
 Both sides: the packaged teacher, the task's student driving, the same environment; policies, simulator, storage,
 checks and statistics included, with a writer, as in a run. Checked first: both sides store the same rollout.
 
-Run: python benchmarks/rollout.py [--device cuda] [--sizes 4096 65536]
+The last lines compare this project's loop with itself without the copy that keeps labels with their states: there,
+policies read the environment's tensors, which are stored after the step, as rsl_rl does. Both store the same bits,
+as this environment returns new tensors.
+
+Run: python benchmarks/rollout.py [--device cuda] [--sizes 4096 65536] [--copy]
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 
 import torch
 from report import Target, in_turn, medians, record
 from rsl_rl.utils import check_nan
 from setups import STUDENTS, make_runner
+from tensordict import TensorDict
 
+from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.rollout.collector import Collector
 
 LIMITS = {100: 2.5, 4096: 1.5}
@@ -88,14 +95,59 @@ def measure(student: str, num_envs: int, device: str, repeats: int) -> tuple[flo
         return seconds["stock"] / steps * 1e6, seconds["ours"] / steps * 1e6
 
 
+class AfterTheStep(StepRecorder):
+    """Stores observations after the step, and gives the policies those of the environment."""
+
+    def record_observations(self, obs: TensorDict) -> TensorDict:
+        self._seen = obs
+        return obs
+
+    def finish_step(self, rewards: torch.Tensor, dones: torch.Tensor) -> None:
+        super().record_observations(self._seen)
+        super().finish_step(rewards, dones)
+
+
+def cost_of_copy(num_envs: int, device: str, repeats: int) -> tuple[float, float]:
+    """Return microseconds per environment step without and with the copy before the step."""
+    with tempfile.TemporaryDirectory() as log_dir:
+        runner = make_runner("ours", [], num_envs, log_dir=log_dir, device=device)
+        runner.logger.init_logging_writer()
+        runner.alg.train_mode()
+        alg, collector = runner.alg, runner.make_collector()
+        models = [alg.student_model, *alg.teachers]
+        recorders = {"without": AfterTheStep(alg.storage, models, alg.label_range), "with": alg.recorder}
+        state = runner.env.state_dict()
+
+        def run(side: str) -> None:
+            alg.recorder = recorders[side]
+            our_rollout(runner, collector)
+            alg.storage.clear()
+            if device != "cpu":
+                torch.cuda.synchronize()
+
+        stored = []
+        for side in recorders:
+            torch.manual_seed(0)
+            runner.env.load_state_dict(state)
+            run(side)
+            names = ("actions", "privileged_actions", "rewards", "dones")
+            stored.append([getattr(alg.storage, name).clone() for name in names])
+            stored[-1] += [values.clone() for values in alg.storage.observations.values()]
+        assert all(torch.equal(first, second) for first, second in zip(*stored, strict=True))
+        seconds = medians(in_turn({side: partial(run, side) for side in recorders}, repeats))
+        steps = runner.cfg["num_steps_per_env"]
+        return seconds["without"] / steps * 1e6, seconds["with"] / steps * 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(LIMITS))
+    parser.add_argument("--copy", action="store_true", help="measure the copy before the step alone")
     args = parser.parse_args()
     targets, details = [], {}
     for num_envs in args.sizes:
-        for student in STUDENTS:
+        for student in [] if args.copy else STUDENTS:
             stock, ours = measure(student, num_envs, args.device, repeats=15 if num_envs < 1000 else 5)
             details[f"{student}, {num_envs}"] = {"stock_us": stock, "ours_us": ours, "ratio": stock / ours}
             print(f"{student:12} {num_envs:6}  rsl_rl {stock:8.0f} us, ours {ours:8.0f} us a step", flush=True)
@@ -103,6 +155,11 @@ def main() -> None:
                 limit = LIMITS.get(num_envs, 1.5)
                 text = f"{ours:.0f} us against {stock:.0f} us a step"
                 targets.append(Target(f"2 rollout, {num_envs} environments", f">= {limit:g}", stock / ours, text))
+        without, with_copy = cost_of_copy(num_envs, args.device, repeats=41 if num_envs < 1000 else 11)
+        details[f"copy before the step, {num_envs}"] = {"without_us": without, "with_us": with_copy}
+        name = f"2 copy before the step, {num_envs} environments"
+        text = f"{with_copy:.0f} us with it, {without:.0f} us a step without"
+        targets.append(Target(name, "<= 1.02", with_copy / without, text))
     record("rollout", targets, details)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser
 from foundation.cli.paths import require_writable
-from foundation.cli.tables import print_table
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,16 +34,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(folders: Sequence[str], output: Path) -> None:
     """Print the tables and write the page."""
+    from foundation.evaluation.columns import aligned
     from foundation.evaluation.page import write_whole
     from foundation.evaluation.runs import HEADER, comparison, differences, distinct_names, read_run
 
     require_writable("--output", output)
     runs = [read_run(path) for path in _run_folders(folders)]
-    print_table(HEADER, [run.row() for run in runs])
+    print(aligned(HEADER, [run.row() for run in runs]))
     differing = differences(runs)
     print("\nSettings that differ:" if differing else "\nAll settings are the same.")
     if differing:
-        print_table(["setting", *distinct_names(runs)], differing)
+        print(aligned(["setting", *distinct_names(runs)], differing))
     write_whole(output, comparison(runs))
     print(f"[Compare] wrote {output}")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.cli.errors import RUN_FAILED, UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser, parse
-from foundation.cli.paths import beside, find_checkpoint
+from foundation.cli.flown import flown_environment, print_vehicle
+from foundation.cli.paths import EXPORTED, beside, find_checkpoint
 
 if TYPE_CHECKING:
     from foundation.export.exporter import Export
@@ -89,8 +89,7 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     from foundation.export.crazyflie import Vehicle, flown_cfg
     from foundation.export.exporter import ALL, require_tools
     from foundation.export.network import why_not_c
-    from foundation.tasks import create_env, load_task
-    from foundation.tasks.config import compose
+    from foundation.tasks import create_env, load_task, resolve
 
     try:
         if args.tolerance is not None:
@@ -98,19 +97,17 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     except ExportError as error:
         raise UsageError(f"--tolerance: {error}") from None
     task = load_task(args.task)
-    _, agent_cfg = compose(task, [], groups=())
-    checkpoint = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
-    params = checkpoint.parent / "params"
-    env_cfg, _ = compose(task, overrides, params if params.is_dir() else None, groups=("env",))
+    checkpoint = find_checkpoint(args.checkpoint, args.load_run, resolve(task.agent_cfg)().experiment_name)
     if any(override.startswith("env.num_envs=") for override in overrides):
         raise UsageError(f"env.num_envs has no effect: {NUM_ENVS} vehicles check an export")
-    env_cfg = replace(env_cfg, num_envs=NUM_ENVS)
+    env_cfg = flown_environment(task, {"policy": checkpoint}, overrides, {"env.num_envs": NUM_ENVS})
     forms = ALL if args.format == "all" else (args.format,)
     require_tools(forms)
-    output = beside(checkpoint, "exported") if args.output is None else Path(args.output)
+    output = beside(checkpoint, EXPORTED) if args.output is None else Path(args.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; give a folder")
     env = create_env(args.task, env_cfg, "cpu", seed=0)
+    print_vehicle(env, "Export")
     policy = load_policy(checkpoint, env.get_observations(), env.num_actions, "cpu")
     origin = Origin(f"{checkpoint.parent.name}/{checkpoint.name}", 1.0 / env_cfg.sim.dt)
 

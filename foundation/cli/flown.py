@@ -63,27 +63,26 @@ def trained_vehicle(checkpoint: Path | None) -> dict[str, Any] | None:
 
     folder = None if checkpoint is None else _params_of(checkpoint)
     saved = None if folder is None else load_params(folder.parent, "env")
-    return None if saved is None else {name: saved[name] for name in INHERITED if name in saved} or None
+    return {name: saved[name] for name in INHERITED} if saved is not None and is_of_a_task(saved) else None
+
+
+def is_of_a_task(env: dict[str, Any]) -> bool:
+    """Return whether a run's saved parameters are of an environment of this project, and of no other's."""
+    return set(INHERITED) <= env.keys()
 
 
 def print_vehicle(env: Any, label: str) -> None:
     """Print the vehicle, family and rate that an environment flies, and what is doubtful of its settings."""
-    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import doubts
-
-    cfg = env.cfg
-    print(f"[{label}] {vehicle_line(env)}", flush=True)
-    for doubt in doubts(cfg):
-        print(f"warning: {doubt}", flush=True)
-
-
-def vehicle_line(env: Any) -> str:
-    """Return the vehicle, family and rate that an environment flies, in one line."""
     from foundation.sim import describe_vehicle
+    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import doubts
     from foundation.tasks.run_vehicle import vehicle_name
 
     cfg = env.cfg
     vehicle = describe_vehicle(env.nominal, vehicle_name(cfg.robot.spawn.usd_path))
-    return f"vehicle {vehicle}; family {cfg.randomization.family}, {1.0 / cfg.sim.dt:g} Hz"
+    family, rate = cfg.randomization.family, f"{1.0 / cfg.sim.dt:g} Hz"
+    print(f"[{label}] vehicle {vehicle}; family {family}, {rate}", flush=True)
+    for doubt in doubts(cfg):
+        print(f"warning: {doubt}", flush=True)
 
 
 def differing(params_dir: Path, env_cfg: Any) -> list[str]:
@@ -97,7 +96,7 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
     names = [
         f"env.{name} {trained[name]} -> {flown[name]}"
         for name in trained
-        if name in flown and name not in NOT_COMPARED and not _equal(trained[name], flown[name])
+        if name in flown and name not in NOT_COMPARED and trained[name] != flown[name]
     ]
     before, now = (values.get("robot.spawn.usd_path") for values in (trained, flown))
     # Files are compared only where they are not the same one.
@@ -125,9 +124,3 @@ def _contents(usd_path: str | None) -> str | None:
         return flattened(usd_path or CF2X)
     except UsdVehicleError:
         return None
-
-
-def _equal(first: Any, second: Any) -> bool:
-    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
-        return list(first) == list(second)
-    return first == second

@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 from foundation.cli.errors import UsageError
+from foundation.cli.flown import is_of_a_task
 
 LOG_ROOT = Path("logs") / "rsl_rl"
 """Folder of all experiments, relative to the working directory."""
+EXPORTED = "exported"
+"""Folder of a run with its exported policies."""
 
 
 def require_writable(flag: str, file: str | Path) -> None:
@@ -81,24 +84,28 @@ def _runs_in(folder: Path) -> list[Path]:
 
     None if the folder is itself a run.
     """
+    from foundation.distill.checkpoint.manifest import RESUME_FOLDER
+
     # os.path.isdir returns False, where Path.is_dir may raise, for a name that no folder can have.
     if not os.path.isdir(folder) or any(path.is_file() for path in folder.glob("*.pt")):
         return []
     found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern) if path.is_file()}
-    return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
+    # A run has folders of its own that hold such files.
+    runs = (path for path in found if path.name not in (RESUME_FOLDER, EXPORTED))
+    return sorted(runs, key=lambda path: (path.name, str(path)), reverse=True)
 
 
 def _newest_in(runs: list[Path]) -> Path:
     """Return the newest intact checkpoint of the first run that has one.
 
-    Of several runs, those whose saved parameters cannot be read are passed over.
+    Of several runs, those of other projects, and those whose saved parameters cannot be read, are passed over.
     """
     from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
 
     for run in runs:
-        unreadable = _unreadable(run) if len(runs) > 1 else None
-        if unreadable is not None:
-            print(f"[Run] passed over {run}: {unreadable}", flush=True)
+        reason = _why_not(run) if len(runs) > 1 else None
+        if reason is not None:
+            print(f"[Run] passed over {run}: {reason}", flush=True)
             continue
         path, passed_over = newest_intact(run)
         for reason in passed_over:
@@ -113,16 +120,15 @@ def _newest_in(runs: list[Path]) -> Path:
     )
 
 
-def _unreadable(run: Path) -> str | None:
-    """Return why a run's saved parameters cannot be read, as those of other projects may be; None if they can."""
+def _why_not(run: Path) -> str | None:
+    """Return why a run's saved parameters cannot be used; None if they can, or it has none."""
     from foundation.tasks.saved_params import ConfigError, load_params
 
     try:
-        for group in ("env", "agent"):
-            load_params(run, group)
+        env, _ = load_params(run, "env"), load_params(run, "agent")
     except (ConfigError, OSError) as error:
         return str(error)
-    return None
+    return None if env is None or is_of_a_task(env) else f"{run}/params/env.yaml is of another project"
 
 
 def _checkpoints_in(run: Path) -> str:

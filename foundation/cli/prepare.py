@@ -188,20 +188,20 @@ def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
 
 def _teacher_network(teacher: Path | None) -> dict[str, Any] | None:
     """Return the settings that give the teacher its own network and observations; None if they are not saved."""
-    from foundation.distill.checkpoint.run_network import network_in
+    from foundation.distill.checkpoint.run_network import groups_in, network_in
     from foundation.tasks.saved_params import load_params
 
     saved = None if teacher is None else load_params(teacher.parent, "agent")
     network = None if saved is None else network_in(saved, "actor")
     if saved is None or network is None:
         return None
-    groups = (saved.get("obs_groups") or {}).get("actor")
+    groups = groups_in(saved, "actor")
     return {"teacher": network} | ({} if groups is None else {"obs_groups": {"teacher": groups}})
 
 
 def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) -> dict[str, Any] | None:
     """Return the settings that fine-tune a student, or None if the saved parameters already hold them."""
-    from foundation.distill.checkpoint.run_network import network_in
+    from foundation.distill.checkpoint.run_network import groups_in, network_in
     from foundation.tasks.saved_params import load_params
 
     repeated = None if params_dir is None else load_params(params_dir.parent, "agent")
@@ -209,12 +209,13 @@ def _student_settings(student: Path, agent_cfg: Any, params_dir: Path | None) ->
         return None
     saved = load_params(student.parent, "agent")
     network = None if saved is None else network_in(saved, "student")
-    if saved is None or network is None or "student" not in saved.get("obs_groups", {}):
+    groups = None if saved is None else groups_in(saved, "student")
+    if network is None or groups is None:
         raise UsageError(
             f"--init_from {student} has no params/agent.yaml beside it, which describes its network; give the "
             "checkpoint in its run's folder"
         )
-    settings: dict[str, Any] = {"actor": network, "obs_groups": {"actor": saved["obs_groups"]["student"]}}
+    settings: dict[str, Any] = {"actor": network, "obs_groups": {"actor": groups}}
     if params_dir is None:
         settings["critic_warmup_iterations"] = min(LONGEST_DEFAULT_WARMUP, agent_cfg.max_iterations // 10)
     return settings
@@ -225,7 +226,7 @@ def _require_the_students_noise(agent_cfg: Any, settings: dict[str, Any] | None)
         return
     configured, students = (
         (cfg or {}).get("init_std")
-        for cfg in (agent_cfg.actor.distribution_cfg, settings["actor"]["distribution_cfg"])
+        for cfg in (agent_cfg.actor.distribution_cfg, settings["actor"].get("distribution_cfg"))
     )
     if configured != students:
         raise UsageError(

@@ -9,7 +9,6 @@ from pathlib import Path
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser
 from foundation.cli.paths import LOG_ROOT
-from foundation.cli.tables import print_table
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     root = Path(build_parser().parse_args(argv).folder)
     with errors_as_one_line():
+        from foundation.evaluation.columns import aligned
         from foundation.evaluation.runs import HEADER, find_runs, read_run
         from foundation.tasks.saved_params import ConfigError
 
@@ -41,4 +41,4 @@ def main(argv: Sequence[str] | None = None) -> None:
                 print(f"[Runs] passed over {path}: {error}", flush=True)
         if not rows:
             raise UsageError(f"there is no readable run under {root}")
-        print_table(HEADER, rows)
+        print(aligned(HEADER, rows))

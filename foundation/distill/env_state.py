@@ -1,4 +1,4 @@
-"""The state of an environment that can be saved and restored, as a whole or what training has changed in it."""
+"""What rsl_rl's ``VecEnv`` does not say: an environment's state to save and restore, and its longest episode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ COUNTER = "common_step_counter"
 """Steps since training began, in environments of Isaac Lab and mjlab; curricula and events read it."""
 TRAINING_STATE = "training_state"
 """What an environment returns from ``get_training_state``."""
+
+
+def longest_episode(env: VecEnv) -> int:
+    """Return the most steps of an episode, of environments that may differ in it."""
+    return int(torch.as_tensor(env.max_episode_length).max())
 
 
 def state_of(env: VecEnv) -> Any:
@@ -44,7 +49,9 @@ def set_training_state(env: VecEnv, name: str, value: Any) -> None:
         inner = _unwrapped(env)
         if not hasattr(inner, COUNTER):
             raise AttributeError(f"the environment has no {COUNTER}")
-        setattr(inner, COUNTER, value)
+        own = getattr(inner, COUNTER)
+        # A tensor stays where it is: kernels and curricula may hold it.
+        setattr(inner, COUNTER, own.fill_(value) if isinstance(own, torch.Tensor) and own.ndim == 0 else value)
         return
     host = _host(env)
     if host is None:

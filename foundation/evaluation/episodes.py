@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
+from tensordict import TensorDict
 
+from foundation.distill.env_state import longest_episode
 from foundation.distill.log import logger
 from foundation.distill.observations import readable
 from foundation.evaluation.policies import Policy
@@ -50,7 +52,7 @@ def run_first_episodes(
     recorder: Recorder | None = None,
     on_end: Callable[[torch.Tensor], None] | None = None,
 ) -> EpisodeMetrics:
-    """Run the first episode of every environment to its end.
+    """Run the first episode of every environment to its end, and return metrics over those that ended.
 
     Environments that end early continue with new episodes, which are not counted.
 
@@ -62,9 +64,6 @@ def run_first_episodes(
         recorder: Records the flights of quadrotors.
         on_end: Called with a mask (N,) of the environments whose first episode has just ended.
 
-    Returns:
-        Metrics over the episodes that ended.
-
     Raises:
         EvaluationError: If the environment is in the middle of an episode, actions or rewards cannot be used, or
             no episode ends.
@@ -74,19 +73,10 @@ def run_first_episodes(
     with torch.inference_mode(), from_the_start(policy, env):
         obs = env.get_observations()
         for step in range(limit):
-            actions = policy(readable(_model_of(policy), obs))
-            _check_actions(actions, env, step)
-            if recorder is not None:
-                recorder.before_step(obs, actions)
-            # A copy: the environment may write into its actions, and the policy may keep them.
-            obs, rewards, dones, extras = env.step(actions.clone())
-            dones = dones.reshape(-1)
-            newly_ended = count.add(rewards.reshape(-1), dones, extras, step)
+            obs, rewards, dones, extras = _step(env, policy, obs, step, recorder)
+            newly_ended = count.add(rewards, dones, extras, step)
             if on_end is not None and newly_ended.any():
                 on_end(newly_ended)
-            if recorder is not None:
-                recorder.after_step(dones)
-            reset_policy(policy, dones)
             if progress is not None:
                 progress(step + 1, limit)
             if count.ended.all():
@@ -94,9 +84,21 @@ def run_first_episodes(
     return count.metrics(limit)
 
 
-def longest_episode(env: VecEnv) -> int:
-    """Return the most steps of an episode, of environments that may differ in it."""
-    return int(torch.as_tensor(env.max_episode_length).max())
+def _step(
+    env: VecEnv, policy: PolicyFn, obs: TensorDict, step: int, recorder: Recorder | None
+) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Let the policy act, and return observations, rewards (N,), done flags (N,) and extras."""
+    actions = policy(readable(_model_of(policy), obs))
+    _check_actions(actions, env, step)
+    if recorder is not None:
+        recorder.before_step(obs, actions)
+    # A copy: the environment may write into its actions, and the policy may keep them.
+    obs, rewards, dones, extras = env.step(actions.clone())
+    dones = dones.reshape(-1)
+    if recorder is not None:
+        recorder.after_step(dones)
+    reset_policy(policy, dones)
+    return obs, rewards.reshape(-1), dones, extras
 
 
 class _Counter:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rsl_rl.models import MLPModel
-from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 
 from foundation.distill.checkpoint import (
@@ -20,9 +18,8 @@ from foundation.distill.checkpoint import (
     load_weights,
     present_layout,
 )
-from foundation.distill.checkpoint.run_network import network_in
+from foundation.distill.checkpoint.run_network import build_model, groups_in, network_in
 from foundation.distill.observations import prepare_for_images
-from foundation.distill.runners.config import model_kwargs
 from foundation.tasks.saved_params import load_params
 
 
@@ -77,11 +74,12 @@ def load_policy(
     cfg_key, state_key = _MODEL_KEYS[kind]
     agent = load_params(path.parent, "agent")
     network = None if agent is None else network_in(agent, cfg_key)
-    if agent is None or network is None or cfg_key not in agent.get("obs_groups", {}):
+    groups = None if agent is None else groups_in(agent, cfg_key)
+    if network is None or groups is None:
         raise CheckpointError(f"checkpoint {path} has no params/agent.yaml beside it that describes its {cfg_key}")
     try:
-        found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
-        model = _build_model(network, agent["obs_groups"], cfg_key, obs, num_actions)
+        found = STUDENT if kind == STUDENT or groups == ["student"] else TEACHER
+        model = build_model(network, obs, groups, cfg_key, num_actions)
         prepare_for_images(model, obs)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, ImportError, AssertionError) as error:
         # A run of another project may have settings of any kind.
@@ -94,10 +92,3 @@ def load_policy(
         raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
     load_weights(model, state[state_key], f"checkpoint {path}")
     return Policy(model.to(device).eval(), found, path)
-
-
-def _build_model(
-    cfg: dict[str, Any], obs_groups: dict[str, list[str]], obs_set: str, obs: TensorDict, num_actions: int
-) -> MLPModel:
-    options = {name: value for name, value in model_kwargs(cfg).items() if name != "class_name"}
-    return resolve_callable(cfg["class_name"])(obs, obs_groups, obs_set, num_actions, **options)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from rsl_rl.env import VecEnv
 
+from foundation.distill.env_state import longest_episode
 from foundation.evaluation.columns import EPISODE_COLUMNS, FLIGHT_COLUMNS
-from foundation.evaluation.episodes import EvaluationError, from_the_start, longest_episode, run_first_episodes
+from foundation.evaluation.episodes import EvaluationError, from_the_start, run_first_episodes
 from foundation.evaluation.evaluation import Evaluation
 from foundation.evaluation.flights import fly
 from foundation.evaluation.intervals import MOST_SEEDS
@@ -28,7 +29,7 @@ def evaluate(
     task: str | None = None,
     steps: int | None = None,
     record_flights: bool = True,
-    progress: Callable[[str], Callable[[int, int], None]] | None = None,
+    progress: Callable[[str], Callable[[int, int], None] | None] | None = None,
 ) -> Evaluation:
     """Compare policies on the same seeds, by the first whole episode of every environment.
 
@@ -50,21 +51,13 @@ def evaluate(
         EvaluationError: If nothing can be evaluated; the message names policy, seed and reason.
     """
     _check_arguments(policies, make_env, seeds, steps)
-    result = Evaluation(task or "", list(seeds))
+    result, progress = Evaluation(task or "", list(seeds)), progress or (lambda label: None)
     for name in policies:
-        places = []
         for seed in result.seeds:
             label = f"{name}, seed {seed}" if len(result.seeds) > 1 else name
             with _environment(make_env, name, seed) as env:
                 _describe(result, env, steps)
-                flight = _run(
-                    result, policies, name, env, record_flights, None if progress is None else progress(label)
-                )
-            if flight is not None:
-                result.flights.setdefault(name, flight)
-                places.append(_last_positions(flight, result.steps))
-        if places:
-            result.deaths[name] = np.concatenate(places)
+                _run(result, policies, name, env, record_flights, progress(label))
     return result
 
 
@@ -75,20 +68,23 @@ def _run(
     env: Any,
     record_flights: bool,
     progress: Callable[[int, int], None] | None,
-) -> Recording | None:
-    """Add a policy's metrics in an environment to the result; return the flight if it was recorded."""
+) -> None:
+    """Add a policy's metrics in an environment to the result, and of recorded flights what is drawn."""
     policy, first = policies[name], next(iter(policies.values()))
     rows = result.metrics.setdefault(name, [])
     if not (record_flights and _is_quadrotor(env)):
         run: Any = fly if _is_quadrotor(env) else run_first_episodes
         rows.append(run(env, policy, result.steps, progress).to_dict())
-        return None
+        return
     # The first seed's flight is the one that is drawn.
     labels = None if rows or policy is first else first
     with from_the_start(labels, env):
         recorder = Recorder(env, MOST_RECORDED, labels)
         rows.append(fly(env, policy, result.steps, progress, recorder).to_dict())
-    return recorder.recording()
+    flight = recorder.recording()
+    result.flights.setdefault(name, flight)
+    places = [result.deaths[name]] if name in result.deaths else []
+    result.deaths[name] = np.concatenate([*places, _last_positions(flight, result.steps)])
 
 
 def _check_arguments(policies: Any, make_env: Any, seeds: Any, steps: int | None) -> None:

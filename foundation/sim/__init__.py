@@ -1,7 +1,7 @@
 """Quadrotor physics: NumPy reference, Warp kernels, vehicles from USD. Independent of learning."""
 
 from foundation.sim.params import MotorParams, QuadParams
-from foundation.sim.plausibility import describe_vehicle, implausible_values, vehicle_warning
+from foundation.sim.plausibility import describe_vehicle, implausible_values
 from foundation.sim.usd import UsdVehicle, UsdVehicleError, load_quad, read_vehicle
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "implausible_values",
     "load_quad",
     "read_vehicle",
-    "vehicle_warning",
 ]

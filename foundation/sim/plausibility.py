@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from foundation.sim.params import QuadParams
@@ -76,11 +74,6 @@ def require_possible_thrust(vehicle: QuadParams) -> None:
             f"thrust-to-weight {ratio:.4g} is above {ABSURD_THRUST_TO_WEIGHT:g}, which no vehicle reaches; check "
             "the units: physics:mass, kilogramsPerUnit, robot.motor.thrust_curve"
         )
-
-
-def vehicle_warning(name: str, findings: Sequence[str]) -> str | None:
-    """Return one warning that names all findings about a vehicle, None if there are none."""
-    return f"{name} is implausible: {'; '.join(findings)}" if findings else None
 
 
 def _side(value: float, limits: tuple[float, float]) -> str:

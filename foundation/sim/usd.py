@@ -18,7 +18,7 @@ import numpy as np
 
 from foundation.sim.mixer import require_control
 from foundation.sim.params import ALTERNATING, MotorParams, QuadParams
-from foundation.sim.plausibility import implausible_values, require_possible_thrust, vehicle_warning
+from foundation.sim.plausibility import implausible_values, require_possible_thrust
 from foundation.sim.usd_file import UsdVehicleError, open_stage, shown, usd_errors
 from foundation.sim.usd_joints import Airframe, find_airframe
 from foundation.sim.usd_reader import UsdReader, is_kinematic
@@ -45,8 +45,8 @@ def load_quad(path: str = CF2X, motor: MotorParams | None = None) -> QuadParams:
     Arguments and errors are those of :func:`read_vehicle`.
     """
     vehicle = read_vehicle(path, motor)
-    if text := vehicle_warning(path, vehicle.findings):
-        _warn_once(text)
+    if vehicle.findings:
+        _warn_once(f"{path} is implausible: {'; '.join(vehicle.findings)}")
     return vehicle.params
 
 

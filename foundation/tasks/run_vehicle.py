@@ -36,19 +36,24 @@ def save_vehicle(params_dir: Path, usd_path: str) -> None:
 
 def use_vehicle(params_dir: Path, env: dict[str, Any]) -> dict[str, Any]:
     """Return a run's saved parameters of the environment with the path of the vehicle that the run keeps."""
-    copy = params_dir / VEHICLE
-    if not copy.is_file() or not isinstance(env.get("robot"), dict):
+    copy, robot = params_dir / VEHICLE, env.get("robot")
+    spawn = robot.get("spawn", {}) if isinstance(robot, dict) else None
+    if not copy.is_file() or not isinstance(spawn, dict):
         return env
-    spawn = {**(env["robot"].get("spawn") or {}), "usd_path": str(copy.resolve())}
-    return {**env, "robot": {**env["robot"], "spawn": spawn}}
+    return {**env, "robot": {**env["robot"], "spawn": {**spawn, "usd_path": str(copy.resolve())}}}
 
 
 def changed_vehicle(params_dir: Path) -> str | None:
-    """Return a sentence if the original of the vehicle that a run keeps has changed since; None if not."""
+    """Return a sentence if the original of the vehicle that a run keeps has changed since; None if not.
+
+    It also says so if the run's note of the original is damaged.
+    """
     from foundation.sim.usd_copy import flattened
     from foundation.sim.usd_file import UsdVehicleError
 
     origin = _origin(params_dir)
+    if origin is None and (params_dir / ORIGIN).is_file():
+        return f"{params_dir / ORIGIN} is damaged; flown is the vehicle of the run, {params_dir / VEHICLE}"
     if origin is None or not Path(origin["path"]).is_file():
         return None
     try:
@@ -68,11 +73,13 @@ def vehicle_name(usd_path: str) -> str:
 
 
 def _origin(params_dir: Path) -> dict[str, str] | None:
+    """Return path and digest of the original; None if there is no note of it, or a damaged one."""
     file = params_dir / ORIGIN
-    if not file.is_file():
+    try:
+        found = json.loads(file.read_bytes()) if file.is_file() else {}
+        return {name: str(found[name]) for name in ("path", "sha256")}
+    except (ValueError, KeyError, TypeError):
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) and {"path", "sha256"} <= set(found) else None
 
 
 def _digest(text: str) -> str:

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
 
+from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 from foundation.tasks.run_vehicle import save_vehicle, use_vehicle
 
 PARAMS = "params"
@@ -49,34 +48,19 @@ def load_params(run_dir: Path, group: str) -> dict[str, Any] | None:
     return read_params(path) if os.path.isfile(path) else None
 
 
-class _Loader(get_yaml_loader()):
-    """Reads plain values, and no aliases: a short file of aliases can expand to more than fits into memory."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError("an alias, write the value out", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-
-def _sequence(loader: Any, node: yaml.Node) -> list[Any]:
-    return loader.construct_sequence(node, deep=True)
-
-
-# Written by yaml.dump, as mjlab's and Isaac Lab's runs are; other tags of Python stay refused.
-_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
-
-
 def read_params(path: Path) -> dict[str, Any]:
-    """Return saved parameters. Text is taken literally: no interpolation, no tags that execute code."""
+    """Return saved parameters. Text is taken literally: no interpolation.
+
+    Raises:
+        ConfigError: If there is no such file, or it does not hold parameters.
+    """
     if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
     try:
-        values = yaml.load(path.read_bytes(), Loader=_Loader)
-    except Exception as error:  # a value that contradicts its tag can raise anything
-        reason = " ".join(str(error).split())
+        values = read_yaml(path)
+    except SavedYamlError as error:
         raise ConfigError(
-            f"{path} does not hold saved parameters: {reason or type(error).__name__}; write it again, or "
-            "leave out --params"
+            f"{path} does not hold saved parameters: {error}; write it again, or leave out --params"
         ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, expected settings by name")
@@ -98,12 +82,15 @@ def literal(value: Any) -> Any:
 
 
 def settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name and value of every setting in nested groups, such as ``robot.motor.tau_up``."""
+    """Yield the name and value of every setting in nested groups, such as ``robot.motor.tau_up``.
+
+    Tuples become lists, as they are in YAML.
+    """
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from settings(item, f"{name}.{key}" if name else str(key))
     else:
-        yield name, value
+        yield name, list(value) if isinstance(value, tuple) else value
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from foundation.cli import evaluate, export, play, train
 from foundation.cli.flags import ISAAC_LAB
 from foundation.sim.usd import CF2X_USD_PATH, load_quad
 from foundation.sim.usd_copy import flattened
-from foundation.tasks.run_vehicle import changed_vehicle
+from foundation.tasks.run_vehicle import changed_vehicle, vehicle_name
+from foundation.tasks.saved_params import load_params
 from tests.cli.conftest import newest_run
 
 OWN = ["env.randomization.family=none", "env.sim.dt=0.02", "env.robot.motor.thrust_curve=[0.0,0.0,0.4]"]
@@ -145,8 +147,23 @@ class TestWithoutTheOriginal:
         )
         assert "my quad.usda has changed since this run" in capsys.readouterr().out
 
+    def test_an_export_says_so_too_and_what_it_flies(self, moved, teacher, tmp_path, capsys):
+        export.main(["--checkpoint", str(teacher), "--format", "torchscript", "--output", str(tmp_path)])
+        out = capsys.readouterr().out
+        assert "my quad.usda has changed since this run" in out
+        assert "[Export] vehicle my quad: mass 53.2 g" in out
+
     def test_an_unchanged_original_is_not_mentioned(self, teacher):
         assert changed_vehicle(teacher / "params") is None
+
+    @pytest.mark.parametrize("note", ["", "{", "[]", '{"path": "x"}', "\0"])
+    def test_a_damaged_note_of_the_original_is_said_and_the_runs_own_vehicle_flies(self, note, teacher, tmp_path):
+        shutil.copytree(teacher / "params", tmp_path / "params")
+        (tmp_path / "params" / "vehicle.json").write_text(note)
+        assert "vehicle.json is damaged; flown is" in str(changed_vehicle(tmp_path / "params"))
+        copy = tmp_path / "params" / "vehicle.usda"
+        assert load_params(tmp_path, "env")["robot"]["spawn"]["usd_path"] == str(copy.resolve())
+        assert vehicle_name(str(copy)) == "vehicle"
 
     def test_a_run_is_repeated_bit_for_bit_after_the_original_is_gone(self, teacher, vehicle, monkeypatch):
         root = teacher.parents[3]

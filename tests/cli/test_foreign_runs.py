@@ -11,6 +11,9 @@ import torch
 import yaml
 
 from foundation.cli import compare, evaluate, play, runs
+from foundation.cli.errors import UsageError
+from foundation.cli.flown import trained_vehicle
+from foundation.cli.paths import find_checkpoint
 from foundation.tasks import packaged_teacher
 
 PARAMS = packaged_teacher().parent / "params"
@@ -46,13 +49,19 @@ def replaced_by_folder(name: str) -> Callable[[Path], object]:
     return replace
 
 
-UNREADABLE = {
-    "function": text("env", "\nfunc: !!python/object/apply:os.mkdir ['ran']\n"),
-    "slice": text("env", "\nids: !!python/object/apply:builtins.slice [null, null, null]\n"),
+READABLE = {
+    "function": text("agent", "\nfunc: !!python/object/apply:os.mkdir ['ran']\n"),
+    "slice": text("agent", "\nids: !!python/object/apply:builtins.slice [null, null, null]\n"),
     "name": text("agent", "\nfunc: !!python/name:os.getcwd ''\n"),
     "object": text("agent", "\nextra: !!python/object:foo.Bar {a: 1}\n"),
     "alias": text("agent", "\na: &x [1, 2]\nb: *x\n"),
-    "alias of the environment": text("env", "\na: &x [1, 2]\nb: *x\n"),
+    "tuple": text("agent", "\nextra: !!python/tuple [1, 2]\n"),
+    "path": text("agent", "\nextra: !!python/object/apply:pathlib.PosixPath [/, a]\n"),
+    "path of Python 3.13": text("agent", "\nextra: !!python/object/apply:pathlib._local.PosixPath [/, a]\n"),
+}
+"""Runs of which something is not plain that a policy does without."""
+FOREIGN = "scene: {num_envs: 4096, at: !!python/object/apply:os.mkdir ['ran']}\nsim: {dt: 0.005}\n"
+UNREADABLE = {
     "broken": text("agent", whole="a: [1,\n"),
     "broken environment": text("env", whole="a: [1,\n"),
     "empty": text("agent", whole=""),
@@ -66,6 +75,8 @@ UNFIT = {
     "other keys": text("agent", whole="seed: 1\npolicy: {class_name: ActorCritic}\n"),
     "other groups": agent(obs_groups={"actor": ["policy"], "critic": ["policy"]}),
     "groups as text": agent(obs_groups="teacher"),
+    "no groups": agent(obs_groups=None),
+    "groups of groups": agent(obs_groups={"actor": "teacher"}),
     "network as list": agent(actor=[1]),
     "no such module": agent(actor={"class_name": "nope:Nope"}),
     "no such class": agent(actor={"class_name": "Nope"}),
@@ -150,11 +161,45 @@ def test_the_groups_that_a_network_reads_and_those_that_there_are_are_named(logs
     assert "policy" in error
 
 
-def test_tuples_of_python_are_read(logs, capsys):
-    run = spoilt(logs, text("agent", "\nextra: !!python/tuple [1, 2]\n"))
+@pytest.mark.parametrize("name", READABLE)
+def test_aliases_are_followed_and_values_that_are_not_plain_cost_one_line_and_no_code(name, logs, capsys):
+    run = spoilt(logs, READABLE[name])
+    lines = int(name in ("function", "slice", "name", "object"))
     runs.main([])
-    assert "theirs/2026-02-02" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "theirs/2026-02-02" in listed
     play.main(["--checkpoint", str(run), *FLY, "--output", "flight.png"])
+    played = capsys.readouterr().out
+    assert [out.count("passed over values that are not plain") for out in (listed, played)] == [lines, lines]
+    assert not Path("ran").exists()
+
+
+def test_the_newest_run_is_one_of_this_project_whatever_lies_beside_it(logs, capsys):
+    run = spoilt(logs, text("env", whole=FOREIGN))
+    play.main([*FLY, "--output", "flight.png"])
+    out = capsys.readouterr().out
+    path = run.relative_to(logs.parents[1])
+    assert out.count(f"[Run] passed over {path}: {path}/params/env.yaml is of another project\n") == 1
+    assert not Path("ran").exists()
+
+
+def test_a_student_does_not_inherit_the_simulator_of_another_project(logs):
+    run = spoilt(logs, text("env", whole=FOREIGN))
+    assert trained_vehicle(run / "model_5.pt") is None
+    ours = trained_vehicle(logs / "ours" / "2026-01-01" / "model_5.pt")
+    assert ours is not None
+    assert ours["randomization"]["family"] == "cf2x"
+
+
+def test_a_runs_own_folders_are_no_runs(logs):
+    run = logs / "ours" / "2026-01-01"
+    for folder, name in (("resume", "state_5.pt"), ("exported", "policy.pt")):
+        (run / folder).mkdir()
+        shutil.copy(packaged_teacher(), run / folder / name)
+    checkpoint = Path("logs/rsl_rl/ours/2026-01-01/model_5.pt")
+    assert find_checkpoint("model_5.pt", None, "ours") == checkpoint
+    with pytest.raises(UsageError, match=r"there are 2026-01-01$"):
+        find_checkpoint(None, "2025-01-01", "ours")
 
 
 def test_a_folder_named_as_a_checkpoint_does_not_hide_an_older_one(logs):

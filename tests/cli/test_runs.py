@@ -33,11 +33,14 @@ def test_a_damaged_event_file_and_a_run_without_any_are_listed_all_the_same(stud
     assert "e/damaged" in found
 
 
-def test_one_foreign_run_does_not_end_the_list_and_tuples_are_read(student_run, tmp_path, capsys):
+def test_runs_of_other_projects_are_listed_and_one_that_is_damaged_does_not_end_the_list(
+    student_run, tmp_path, capsys
+):
     foreign = {
         "tuples": "seed: 1\nwidths: !!python/tuple\n- 1\n- 2\nactor: {}\n",
         "slices": "slice: !!python/object/apply:builtins.slice [1, 2]\n",
         "aliases": "a: &a [1]\nb: *a\n",
+        "broken": "a: [1,\n",
     }
     for name, text in foreign.items():
         (tmp_path / "e" / name / "params").mkdir(parents=True)
@@ -45,10 +48,13 @@ def test_one_foreign_run_does_not_end_the_list_and_tuples_are_read(student_run, 
     shutil.copytree(student_run, tmp_path / "e" / "ours")
     runs.main([str(tmp_path)])
     out = capsys.readouterr().out
-    assert {"e/ours", "e/tuples"} <= rows(out).keys()
+    assert {"e/ours", "e/tuples", "e/slices", "e/aliases"} <= rows(out).keys()
     assert [line.split(":")[0] for line in out.splitlines() if line.startswith("[Runs] passed over")] == [
-        f"[Runs] passed over {tmp_path / 'e' / name}" for name in ("aliases", "slices")
+        f"[Runs] passed over {tmp_path / 'e' / 'broken'}"
     ]
+    assert (
+        out.count("passed over values that are not plain, of the tags !!python/object/apply:builtins.slice") == 1
+    )
 
 
 def test_compare_shows_the_settings_that_differ_and_only_those(student_run, tmp_path, capsys, open_page):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foundation.sim.params import MotorParams
-from foundation.sim.plausibility import describe_vehicle, implausible_values, vehicle_warning
+from foundation.sim.plausibility import describe_vehicle, implausible_values
 from foundation.sim.usd import UsdVehicleError, load_quad, read_vehicle
 from tests.sim.test_usd import CF2X, write
 
@@ -71,7 +71,7 @@ def test_a_file_in_unauthored_units_gets_one_warning_that_names_all(tmp_path, ca
         load_quad(path)
         load_quad(path)
     (record,) = [record for record in caplog.records if path in record.getMessage()]
-    assert vehicle_warning(path, vehicle.findings) in record.getMessage()
+    assert f"{path} is implausible: {'; '.join(vehicle.findings)}" in record.getMessage()
     for name in ("metersPerUnit is not authored", "arm 0.000438 m"):
         assert name in record.getMessage()
 

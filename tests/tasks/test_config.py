@@ -76,13 +76,17 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text + LAUGHS, "an alias, write the value out"),
-        (lambda text: "a: &a [*a]", "an alias, write the value out"),
+        (lambda text: text + LAUGHS, "aliases that stand for more than 100000 values"),
+        (lambda text: "a: &a [*a]", "an alias of what it stands in"),
+        (lambda text: text + LAUGHS.replace("[", "{<<: [").replace("]", "]}"), "aliases that stand for more than"),
         (lambda text: "- a\n- b", "holds a list, expected settings by name"),
         (lambda text: "", "holds a NoneType, expected settings by name"),
         (lambda text: "[" * 5000, "does not hold saved parameters"),
         (lambda text: "\0", "does not hold saved parameters"),
-        (lambda text: text.replace("seed: 1", "seed: !!python/name:os.system"), "does not hold saved parameters"),
+        (
+            lambda text: text.replace("seed: 1", "seed: !!python/name:os.system"),
+            "agent: .*'None'|do not fit agent",
+        ),
         (lambda text: text.replace("seed: 1", 'seed: !!int ""'), "does not hold saved parameters"),
         (lambda text: text.replace("seed: 1", "seed: 0x" + "f" * 5000), "seed must be a whole number of at most"),
         (lambda text: text.replace("rnd_cfg: null", "rnd_cfg: {a: !!binary aGk=}"), "rnd_cfg.a is a bytes"),

@@ -12,8 +12,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
-from foundation.distill.algorithm.host import require_noise
-from foundation.distill.algorithm.hosted import HostedDistillation
+from foundation.distill.algorithm.hosted import HostedDistillation, require_noise
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.learning_rate import LearningRate, with_learning_rate
@@ -27,7 +26,7 @@ from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import converted, prepare_for_images
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
 
@@ -84,16 +83,7 @@ class DaggerDistillation(HostedDistillation):
         self.gradient_length = own.gradient_length
         self.rollout_size = storage.num_transitions_per_env * storage.num_envs
         self._set_up_teacher(teacher)
-        self.label_range = LabelRange(own.label_clip, self.device)
-        self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
-        for model in (student, *self.teachers):
-            prepare_for_images(model, storage.observations[0])
-        self.schedule = own.schedule()
-        mixing = own.teacher_mixing or "episode"
-        self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, own.disagreement_threshold)
-        shape = storage.num_transitions_per_env, storage.num_envs
-        self.phases = torch.zeros(*shape, dtype=torch.uint8, device=self.device)
-        """Phase of every transition of the rollout under way, (T, N)."""
+        self._set_up_rollout(storage)
         self.last_teacher_fraction = math.nan
         self.buffer_size = 0
         self.dataset = None
@@ -119,6 +109,20 @@ class DaggerDistillation(HostedDistillation):
         self.teacher = self._raw_teacher = found  # pyright: ignore
         self.teacher_loaded = self.missing_teacher is None
 
+    def _set_up_rollout(self, storage: RolloutStorage) -> None:
+        """Set up the recording of steps and the choice of who acts."""
+        options, models = self.options, [self.student_model, *self.teachers]
+        self.label_range = LabelRange(options.label_clip, self.device)
+        self.recorder = StepRecorder(storage, models, self.label_range)
+        for model in models:
+            prepare_for_images(model, storage.observations[0])
+        self.schedule = options.schedule()
+        mixing, threshold = options.teacher_mixing or "episode", options.disagreement_threshold
+        self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, threshold)
+        shape = storage.num_transitions_per_env, storage.num_envs
+        self.phases = torch.zeros(*shape, dtype=torch.uint8, device=self.device)
+        """Phase of every transition of the rollout under way, (T, N)."""
+
     def _set_up_training(self) -> None:
         """Set up the update on the dataset, or rsl_rl's own."""
         fast = self.options.use_fast_paths
@@ -135,6 +139,12 @@ class DaggerDistillation(HostedDistillation):
             self.imitation = imitation(self, self.dataset, objective, self.nan_guard)
         else:
             self.stock_update = StockUpdate(self, self.nan_guard)
+
+    def _replace_teacher(self, teacher: Any) -> None:
+        """Put another model into the teacher's place; the objective reads its modules."""
+        super()._replace_teacher(teacher)
+        if self.imitation is not None:
+            self.imitation.objective = make_objective(self)
 
     @property
     def buffer_capacity(self) -> int:
@@ -204,7 +214,7 @@ class DaggerDistillation(HostedDistillation):
         self.mixer.episodes_ended(dones)
         if self.dataset is None:
             # rsl_rl 5.4 gives them to the student's normaliser.
-            super().process_env_step(self.recorder.as_stored(obs), rewards, dones, extras)
+            super().process_env_step(converted(obs, self.storage.observations[0]), rewards, dones, extras)
             return
         self.dataset.after_step(rewards, dones, extras)
         # As in rsl_rl, but without its update of the normaliser (5.4): that learns from the dataset alone.

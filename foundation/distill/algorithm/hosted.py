@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from rsl_rl.algorithms import Distillation
 from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 
-from foundation.distill.algorithm.host import (
-    action_range,
-    check_runner_cfg,
-    iterations_of_caller,
-    warn_if_student_never_acts,
-)
+from foundation.distill.algorithm.label_range import action_range
 from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.algorithm.resumable import ResumableDistillation
 from foundation.distill.checkpoint import CheckpointError
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
+from foundation.distill.phases import TEACHER_PHASE
+from foundation.distill.runner_keys import check_runner_cfg
+
+_CALLERS = 4
+"""Callers to inspect: a subclass may override ``train_mode``."""
 
 
 class HostedDistillation(ResumableDistillation):
@@ -65,8 +67,13 @@ class HostedDistillation(ResumableDistillation):
                 "foundation.distill:DaggerRunner to continue with the history"
             )
         self.lacks_its_history = False
-        if first < end:
-            warn_if_student_never_acts(self.options.phase1_iterations, self.schedule, end)
+        if first < end and self.schedule.phase(end - 1) == TEACHER_PHASE:
+            logger.warning(
+                "[DAgger] the run ends before the student ever acts: "
+                f"phase1_iterations={self.options.phase1_iterations}, and the last iteration is {end - 1}. So it "
+                "never learns to correct its own errors; set phase1_iterations to a share of the run, such as "
+                "0.05, or train longer"
+            )
 
     def train_mode(self) -> None:
         """Set the student to train mode and the teacher to evaluation mode; rsl_rl's runner begins a run so."""
@@ -125,3 +132,34 @@ class HostedDistillation(ResumableDistillation):
     def _print(self, message: str) -> None:
         if self.gpu_global_rank == 0:
             logger.info(message)
+
+
+def require_noise(student: MLPModel) -> None:
+    """Refuse a student without action noise, whose standard deviation rsl_rl's runner logs in every iteration.
+
+    Raises:
+        ValueError: If it has none, and no ``output_std`` of its own.
+    """
+    if getattr(student, "distribution", None) is None and type(student).output_std is MLPModel.output_std:
+        raise ValueError(
+            "student.distribution_cfg is None, but rsl_rl's runner logs a student's standard deviation; set it to "
+            "{class_name: GaussianDistribution, init_std: 0.1}"
+        )
+
+
+def iterations_of_caller() -> tuple[int, int] | None:
+    """Return the first iteration of the run that is about to begin, and the first one after it.
+
+    rsl_rl's runner tells its algorithm neither; but its ``learn`` calls ``train_mode``, whose callers are
+    inspected here. None if none of them is a runner's ``learn``.
+    """
+    frame = inspect.currentframe()
+    for _ in range(_CALLERS):
+        frame = frame and frame.f_back
+        if frame is None:
+            break
+        count = frame.f_locals.get("num_learning_iterations")
+        first = getattr(frame.f_locals.get("self"), "current_learning_iteration", None)
+        if isinstance(first, int) and isinstance(count, int):
+            return first, first + count
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from rsl_rl.env import VecEnv
 
 from foundation.distill.log import logger
 
@@ -17,6 +18,21 @@ Range = tuple[torch.Tensor, torch.Tensor]
 """Lowest and highest actions, each a scalar or (A,)."""
 
 
+def clip_limits(label_clip: float | Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest label of ``label_clip``.
+
+    Raises:
+        ValueError: If there is no range between them.
+    """
+    try:
+        low, high = (-label_clip, label_clip) if isinstance(label_clip, (int, float)) else label_clip
+        if float(low) < float(high):
+            return float(low), float(high)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"label_clip must be positive, or a pair of lowest and highest, got {label_clip}")
+
+
 class LabelRange:
     """Clips labels to ``label_clip``; without it, reports once if many lie far outside the environment's range."""
 
@@ -27,10 +43,7 @@ class LabelRange:
             label_clip: Largest absolute value of a label, or lowest and highest; None clips nothing.
             device: Device of the labels.
         """
-        self._clip: tuple[float, float] | None = None
-        if label_clip is not None:
-            low, high = (-label_clip, label_clip) if isinstance(label_clip, (int, float)) else label_clip
-            self._clip = float(low), float(high)
+        self._clip = None if label_clip is None else clip_limits(label_clip)
         self._device = device
         self._applied: Range | None = None
 
@@ -51,8 +64,29 @@ class LabelRange:
         beyond = torch.maximum(low - labels, labels - high)
         share = (beyond > FAR_OUTSIDE * (high - low)).float().mean().item()
         if share > MANY:
+            least, most = low.min().item(), high.max().item()
+            clip = f"{most:g}" if least == -most else f"[{least:g},{most:g}]"
             logger.warning(
                 f"[DAgger] {share:.0%} of the teacher's actions lie far outside the range that the environment "
-                f"applies, [{low.min().item():g}, {high.max().item():g}]: the student imitates numbers without an "
-                f"effect, up to {labels.abs().max().item():.3g}; label_clip={high.max().item():g} clips them"
+                f"applies, [{least:g}, {most:g}]: the student imitates numbers without an effect, up to "
+                f"{labels.abs().max().item():.3g}; label_clip={clip} clips them"
             )
+
+
+def action_range(env: VecEnv) -> Range | None:
+    """Return the lowest and the highest action that an environment applies, as far as it says so.
+
+    Read from ``clip_actions``, as Isaac Lab's and mjlab's wrappers have it, or from ``single_action_space`` or
+    ``action_space``, as gymnasium's environments have it. None if there is neither, or no limit.
+    """
+    clip = getattr(env, "clip_actions", None)
+    if isinstance(clip, (int, float)) and not isinstance(clip, bool):
+        return torch.tensor(-float(clip)), torch.tensor(float(clip))
+    for name in ("single_action_space", "action_space"):
+        space = getattr(env, name, None) or getattr(getattr(env, "unwrapped", None), name, None)
+        if getattr(space, "low", None) is None or getattr(space, "high", None) is None:
+            continue
+        low, high = (torch.as_tensor(getattr(space, side)).float() for side in ("low", "high"))
+        if low.shape[-1:] == (env.num_actions,) and bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
+            return low.reshape(-1, env.num_actions)[0], high.reshape(-1, env.num_actions)[0]
+    return None

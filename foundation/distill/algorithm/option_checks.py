@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from foundation.distill.algorithm.label_range import clip_limits
 from foundation.distill.algorithm.learning_rate import LEARNING_RATES
 from foundation.distill.algorithm.losses import LOSSES
 from foundation.distill.algorithm.mixing import MIXINGS, SCHEDULES
@@ -80,9 +81,8 @@ def _check_values(options: Any) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0.0:
             raise ValueError(f"{name} must be positive, got {value}")
-    clip = options.label_clip
-    if clip is not None and not _is_range((-clip, clip) if isinstance(clip, (int, float)) else clip):
-        raise ValueError(f"label_clip must be positive, or a pair of lowest and highest, got {clip}")
+    if options.label_clip is not None:
+        clip_limits(options.label_clip)
     if options.on_nan not in ON_NAN:
         raise ValueError(f"on_nan must be one of {', '.join(ON_NAN)}, got {options.on_nan!r}")
 
@@ -147,11 +147,3 @@ def _check_learning(options: Any, defaults: Any) -> None:
             f"a list of teacher_checkpoint must name at least two, got {list(options.teacher_checkpoint)}; "
             "give a single one as text"
         )
-
-
-def _is_range(limits: Any) -> bool:
-    try:
-        low, high = (float(limit) for limit in limits)
-    except (TypeError, ValueError):
-        return False
-    return low < high

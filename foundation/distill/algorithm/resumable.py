@@ -119,18 +119,9 @@ class ResumableDistillation(Distillation):
             )
         loaded_dict = convert_checkpoint(loaded_dict, "the checkpoint")
         load_cfg = self._parts_to_load(loaded_dict, load_cfg)
-        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
-        if progress["version"] > _STATE_VERSION:
-            raise CheckpointError(
-                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
-                "upgrade foundation-distill"
-            )
+        progress = self._progress_in(loaded_dict)
         require_optimizer(loaded_dict, load_cfg, ("student", "teacher"), "the checkpoint")
-        if "optimizer_state_dict" in loaded_dict:
-            loaded_dict = {
-                **loaded_dict,
-                "optimizer_state_dict": self._with_own_kernels(loaded_dict["optimizer_state_dict"]),
-            }
+        loaded_dict = self._with_own_kernels(loaded_dict)
         check_models({"student": self.student_model}, loaded_dict, load_cfg, strict, "the checkpoint's")
         key = "teacher_state_dict" if loaded_dict.get("teacher_state_dict") else "actor_state_dict"
         if key in loaded_dict and load_cfg.get("teacher"):
@@ -145,6 +136,17 @@ class ResumableDistillation(Distillation):
             self.num_updates = progress.get("iteration", loaded_dict.get("iter", -1) + 1)
             self.lacks_its_history = self.dataset is not None and self.num_updates > 0
         return load_iteration
+
+    @staticmethod
+    def _progress_in(loaded_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return the progress of the run that a checkpoint is of."""
+        progress = loaded_dict.get("dagger_state_dict", {"version": _STATE_VERSION})
+        if progress["version"] > _STATE_VERSION:
+            raise CheckpointError(
+                f"the checkpoint has version {progress['version']}, this release reads up to {_STATE_VERSION}; "
+                "upgrade foundation-distill"
+            )
+        return progress
 
     def _parts_to_load(self, state: dict[str, Any], load_cfg: dict | None) -> dict[str, Any]:
         """Return which parts to load: by default the teacher of a PPO run, or all of a distillation run."""
@@ -163,9 +165,14 @@ class ResumableDistillation(Distillation):
         """Give the teacher the network that a saved run gave it."""
         if network is not None and network != self.teacher_network:
             site = self.teacher_site
-            self.teacher = self._raw_teacher = site.build(network)
-            prepare_for_images(self._raw_teacher, site.obs)
+            teacher = site.build(network)
+            prepare_for_images(teacher, site.obs)
+            self._replace_teacher(teacher)
             self.teacher_network = network
+
+    def _replace_teacher(self, teacher: Any) -> None:
+        """Put another model into the teacher's place."""
+        self.teacher = self._raw_teacher = teacher
 
     def _prepare_teacher(self, weights: dict[str, Any], strict: bool) -> dict[str, Any]:
         """Make the teacher one that can load saved weights, and return the weights that it loads.
@@ -185,7 +192,8 @@ class ResumableDistillation(Distillation):
         if CONTENTS in weights:
             self._require_no_std(self.reads_std)
             if not isinstance(self._raw_teacher, PolicyFile):
-                self._stand_in(weights[CONTENTS])
+                what = "the checkpoint's teacher"
+                self._replace_teacher(PolicyFile(weights[CONTENTS], *self.teacher_site, what))
             return weights
         if isinstance(self._raw_teacher, PolicyFile):
             raise CheckpointError(
@@ -209,22 +217,19 @@ class ResumableDistillation(Distillation):
                 "does not hold; set loss_type=mse"
             )
 
-    def _stand_in(self, contents: torch.Tensor) -> None:
-        """Put an exported policy into the teacher's place."""
-        teacher = PolicyFile(contents, *self.teacher_site, "the checkpoint's teacher")
-        self.teacher = self._raw_teacher = teacher  # pyright: ignore
-
     @property
     def reads_std(self) -> bool:
         """Whether the loss needs the teacher's standard deviation."""
         return LOSSES.find(self.options.loss_type).reads_std
 
-    def _with_own_kernels(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return an optimiser's state that keeps this optimiser's choice of fused kernels."""
-        own = {
-            name: self.optimizer.defaults[name] for name in ("fused", "foreach") if name in self.optimizer.defaults
-        }
-        return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
+    def _with_own_kernels(self, loaded_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint whose optimiser, if it holds one, keeps this optimiser's choice of fused kernels."""
+        state, defaults = loaded_dict.get("optimizer_state_dict"), self.optimizer.defaults
+        if state is None:
+            return loaded_dict
+        own = {name: defaults[name] for name in ("fused", "foreach") if name in defaults}
+        groups = [{**group, **own} for group in state["param_groups"]]
+        return {**loaded_dict, "optimizer_state_dict": {**state, "param_groups": groups}}
 
     def training_state(self, with_rows: bool = True) -> dict[str, Any]:
         """Return everything besides :meth:`save` that the next iteration reads, as an :class:`AlgorithmState`.

@@ -41,14 +41,6 @@ class StepRecorder:
             values.copy_(obs[name])
         return stored
 
-    def as_stored(self, obs: TensorDict) -> TensorDict:
-        """Return observations (N, ...) in the types in which they are stored."""
-        types = {name: values.dtype for name, values in self._observations[0].items()}
-        if all(obs[name].dtype == dtype for name, dtype in types.items()):
-            return obs
-        converted = {name: obs[name].to(dtype) for name, dtype in types.items()}
-        return TensorDict(converted, batch_size=obs.batch_size)  # pyright: ignore
-
     def record_student_actions(self, actions: torch.Tensor) -> torch.Tensor:
         """Store the student's actions (N, A), and return them as stored."""
         return self._storage.actions[self._storage.step].copy_(actions)

@@ -1,4 +1,4 @@
-"""Several teachers, each responsible for some of the environments."""
+"""Teachers: one or several of them, and their loading from checkpoints, runs and exported policies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from rsl_rl.models import MLPModel
-from rsl_rl.utils import resolve_callable, resolve_nn_activation
+from rsl_rl.utils import resolve_nn_activation
 from tensordict import TensorDict
 from torch import nn
 
@@ -24,7 +24,7 @@ from foundation.distill.checkpoint.architecture import (
 )
 from foundation.distill.checkpoint.loading import is_policy_file
 from foundation.distill.checkpoint.policy_files import PolicyFile, read_policy_file
-from foundation.distill.checkpoint.run_network import network_of_run
+from foundation.distill.checkpoint.run_network import build_model, network_of_run
 from foundation.distill.log import logger
 
 
@@ -148,10 +148,7 @@ class TeacherSite(NamedTuple):
 
     def build(self, network: dict[str, Any]) -> MLPModel:
         """Return a model of a run's settings, see :func:`network_of_run`, with random weights."""
-        settings = copy.deepcopy(network)
-        model_class = resolve_callable(settings.pop("class_name"))
-        model = model_class(self.obs, {"teacher": self.obs_groups}, "teacher", self.num_actions, **settings)
-        return model.to(self.device)
+        return build_model(network, self.obs, self.obs_groups, "teacher", self.num_actions).to(self.device)
 
     @property
     def device(self) -> torch.device:

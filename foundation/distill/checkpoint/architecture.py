@@ -92,10 +92,8 @@ def _fact(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     if name == "hidden_dims" and there and here and len(there) == len(here):
         index = next(i for i in range(len(there)) if there[i] != here[i])
         return f"{name}[{index}] is {there[index]} in the file and {here[index]} in the model"
-    if name == "inputs":
-        return f"its inputs differ, {there} numbers in the file and {here} in the model"
-    if name == "outputs":
-        return f"its outputs differ, {there} numbers in the file and {here} in the model"
+    if name in ("inputs", "outputs"):
+        return f"its {name} differ, {there} numbers in the file and {here} in the model"
     return f"{name} is {there} in the file and {here} in the model"
 
 

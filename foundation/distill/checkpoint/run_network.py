@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rsl_rl.models import MLPModel
+from rsl_rl.utils import resolve_callable
+from tensordict import TensorDict
+
+from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 
 _OF_4 = ("stochastic", "init_noise_std", "noise_std_type", "state_dependent_std")
 _OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg")
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain values, and tuples as Isaac Lab and mjlab write them."""
-
-
-def _sequence(loader: Any, node: yaml.Node) -> list[Any]:
-    return loader.construct_sequence(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
 
 
 def network_of_run(checkpoint: str | Path, role: str) -> dict[str, Any] | None:
@@ -33,12 +27,11 @@ def network_of_run(checkpoint: str | Path, role: str) -> dict[str, Any] | None:
     Returns:
         The settings, with ``class_name``; None if the folder has none that can be read.
     """
-    path = Path(checkpoint).parent / "params" / "agent.yaml"
     try:
-        agent = yaml.load(path.read_bytes(), Loader=_Loader)
-        return network_in(agent, role) if isinstance(agent, dict) else None
-    except Exception:  # there is no such file, or it is not one of these; a value can contradict its tag
+        agent = read_yaml(Path(checkpoint).parent / "params" / "agent.yaml")
+    except (OSError, SavedYamlError):
         return None
+    return network_in(agent, role) if isinstance(agent, dict) else None
 
 
 def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
@@ -62,7 +55,36 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
         return None
     if not found.get("class_name"):
         return None
-    return {name: value for name, value in found.items() if name not in _OF_SOME_CLASSES or value is not None}
+    return model_kwargs(found)
+
+
+def model_kwargs(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's configuration without unset values of settings that only one model class knows."""
+    return {name: value for name, value in cfg.items() if name not in _OF_SOME_CLASSES or value is not None}
+
+
+def build_model(
+    network: dict[str, Any], obs: TensorDict, obs_groups: list[str], role: str, num_actions: int
+) -> MLPModel:
+    """Return a model of a run's settings with random weights.
+
+    Args:
+        network: The settings, as :func:`network_in` returns them.
+        obs: Example observations (N, …).
+        obs_groups: The groups that the model reads.
+        role: Name of the model.
+        num_actions: Number of actions.
+    """
+    settings = copy.deepcopy(network)
+    model_class = resolve_callable(settings.pop("class_name"))
+    return model_class(obs, {role: obs_groups}, role, num_actions, **settings)
+
+
+def groups_in(agent: dict[str, Any], role: str) -> list[str] | None:
+    """Return the observation groups that a model reads in a runner's configuration; None if it does not say."""
+    groups = agent.get("obs_groups")
+    found = groups.get(role) if isinstance(groups, dict) else None
+    return found if isinstance(found, list) else None
 
 
 def _of_3(policy: dict[str, Any], role: str, normalizes: bool) -> dict[str, Any]:

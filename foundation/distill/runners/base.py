@@ -62,7 +62,7 @@ class BaseRunner(OnPolicyRunner):
         self.after_save: list[Callable[[Path], None]] = []
         """Called with the path of every checkpoint that has been written, ``best_model.pt`` included."""
         episodes = min(self.env.num_envs, self.logger.rewbuffer.maxlen or 1)
-        self.best = BestModel(lambda path: self._save(path), episodes)
+        self.best = BestModel(self._save_best, episodes)
         self.last_completed_iteration = -1
         self.first_iteration = 0
         """First iteration of the last call of :meth:`learn`."""
@@ -137,17 +137,17 @@ class BaseRunner(OnPolicyRunner):
 
     def save(self, path: str, infos: dict | None = None) -> None:
         """Write a checkpoint whole or not at all; see :class:`Checkpoints`."""
-        self._save(Path(path), infos)
-
-    def _save(self, path: Path, infos: dict | None = None) -> bool:
-        if self.checkpoints.has(path):
-            return True
-        if not self.checkpoints.save(path, infos):
-            return False
-        self.logger.save_model(str(path), max(self.last_completed_iteration, 0))
+        target = Path(path)
+        if self.checkpoints.has(target) or not self.checkpoints.save(target, infos):
+            return
+        self.logger.save_model(path, max(self.last_completed_iteration, 0))
         if self.after_save:
-            self._call_after_save(path)
-        return True
+            self._call_after_save(target)
+
+    def _save_best(self, path: Path) -> bool:
+        """Save as any checkpoint, also where a host overrides ``save``; return whether it was written."""
+        self.save(str(path))
+        return self.checkpoints.failed != path
 
     def _call_after_save(self, path: Path) -> None:
         """Call the hooks; the run goes on as it would without them, even if one fails."""

@@ -61,6 +61,8 @@ class Checkpoints:
         """Newest checkpoint from which the run can continue exactly; None before the first."""
         self.last_iteration = -1
         """Last iteration that is in it."""
+        self.failed: Path | None = None
+        """The checkpoint that could not be written, until one of its name can."""
         self._history_log: HistoryLog | None = None
 
     def has(self, target: Path) -> bool:
@@ -87,7 +89,9 @@ class Checkpoints:
         except OSError as error:
             newest = "this run has none yet" if self.last is None else f"the newest is {self.last}"
             logger.warning(f"[Checkpoint] {target.name} was not saved, training goes on; {newest}: {error}")
+            self.failed = target
             return False
+        self.failed = None if self.failed == target else self.failed
         return True
 
     def _save_weights(self, path: Path, infos: dict | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from foundation.distill.algorithm.learning_rate import LEARNING_RATES
 from foundation.distill.algorithm.options import DaggerOptions
+from foundation.distill.checkpoint.run_network import model_kwargs
 
 
 @dataclass
@@ -63,11 +64,6 @@ _OWNERS = {
     "cnn_cfg": ("CNNModel",),
     "encoder_dims": (ENCODER_RNN,),
 }
-
-
-def model_kwargs(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Return a model's configuration without unset values of settings that only one model class knows."""
-    return {name: value for name, value in cfg.items() if not (name in _OWNERS and value is None)}
 
 
 @dataclass

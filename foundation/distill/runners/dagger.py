@@ -16,6 +16,7 @@ from foundation.distill.algorithm.distillation import DaggerDistillation
 from foundation.distill.checkpoint import CheckpointError
 from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.run_state import DaggerRunState
+from foundation.distill.env_state import longest_episode
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.log import logger
@@ -53,7 +54,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
             raise ValueError("on_nan=skip has no effect with check_for_nan=False; set it to True")
         self._collector_class = fastest(Collector, options.use_fast_paths)
         self._collector_class.check_recordable(env, self.alg, self.cfg.get("cuda_graph", False))
-        most = env.num_envs * self._longest_episode
+        most = env.num_envs * longest_episode(env)
         if options.episode_filter is not None and options.max_buffer_size < most:
             raise ValueError(
                 f"episode_filter holds episodes back until they end: max_buffer_size must be at least {most} "
@@ -69,15 +70,11 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         self.alg.learning_rates.check(self.current_learning_iteration + num_learning_iterations - 1)
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
-    @property
-    def _longest_episode(self) -> int:
-        return int(torch.as_tensor(self.env.max_episode_length).max())
-
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         """Run rsl_rl's loop, with rollouts collected by a collector of ours."""
         if init_at_random_ep_len:
             lengths = self.env.episode_length_buf
-            self.env.episode_length_buf = torch.randint_like(lengths, high=int(self.env.max_episode_length))
+            self.env.episode_length_buf = torch.randint_like(lengths, high=longest_episode(self.env))
         obs = self.env.get_observations().to(self.device)
         # Begins the run, as it does under rsl_rl's runner.
         self.alg.train_mode()
@@ -143,7 +140,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
             return False
         self._student_iterations += 1
         alone = it + 1 == self._student_iterations
-        mixed = 0 if alone else math.ceil(self._longest_episode / self.cfg["num_steps_per_env"])
+        mixed = 0 if alone else math.ceil(longest_episode(self.env) / self.cfg["num_steps_per_env"])
         # Until here, episodes may end that the teacher began: their return is not the student's.
         if self._student_iterations == mixed:
             self.logger.clear_episodes()

@@ -11,7 +11,6 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
 
-from foundation.distill.algorithm.host import check_keys
 from foundation.distill.algorithm.nan_report import loss_error
 from foundation.distill.checkpoint import (
     STUDENT,
@@ -24,6 +23,7 @@ from foundation.distill.checkpoint import (
 from foundation.distill.checkpoint.run_state import PpoRunState
 from foundation.distill.checkpoint.weights import load_weights, require_optimizer
 from foundation.distill.observations import convert_storage, converted, prepare_for_images
+from foundation.distill.runner_keys import check_keys
 from foundation.distill.runners.base import BaseRunner, Parts
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.tensors import gradient_norm, moved

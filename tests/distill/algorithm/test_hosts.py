@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from rsl_rl.algorithms import Distillation
 from rsl_rl.runners import DistillationRunner
 from torch.utils.tensorboard import SummaryWriter
 
 from foundation.distill import DaggerRunner, PpoRunner
+from foundation.distill.algorithm.label_range import LabelRange
 from tests.distill.algorithm.test_losses import LATENT
 from tests.distill.algorithm.test_teachers import TwoTeachersEnv
 from tests.support.hosts import HostEnv, ReusingEnv
@@ -290,6 +292,15 @@ class TestLabelClip:
     def test_labels_far_outside_the_range_that_is_applied_are_reported_once(self, clip, hints, caplog):
         train(ClippingEnv(ToyEnv()), label_clip=clip)
         assert caplog.text.count("lie far outside the range that the environment applies, [-0.1, 0.1]") == hints
+
+    @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 1.0), (-2.0, 0.5)])
+    def test_the_hint_names_the_clip_that_brings_labels_into_the_range(self, low, high, caplog):
+        labels = torch.tensor([[-9.0, 9.0]])
+        labels_range = LabelRange(None, "cpu")
+        labels_range.set_applied((torch.tensor(low), torch.tensor(high)))
+        labels_range.report(labels)
+        clip = yaml.safe_load(caplog.text.split("label_clip=")[1].split(" clips")[0])
+        assert LabelRange(clip, "cpu").clip_(labels).tolist() == [[low, high]]
 
     def test_labels_in_the_range_are_not_reported(self, caplog):
         env = ClippingEnv(ToyEnv())

@@ -10,7 +10,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.runners import DistillationRunner, OnPolicyRunner
 
 from foundation.distill import DaggerRunner, PpoRunner, RslRlDistillationRunnerCfg, RslRlOnPolicyRunnerCfg
-from foundation.distill.algorithm.host import RUNNER_KEYS
+from foundation.distill.runner_keys import RUNNER_KEYS
 from tests.support.runners import make
 from tests.support.toy import GAUSSIAN, ToyEnv, ppo_cfg, runner_cfg
 

@@ -116,17 +116,20 @@ def test_a_file_that_is_no_configuration_tells_nothing(text, tmp_path):
 
 
 @pytest.mark.parametrize("runner_class", RUNNERS)
-@pytest.mark.parametrize("name", ["sizes", "gru"])
-def test_its_run_continues_without_the_teachers_folder(name, runner_class, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sizes", {}), ("gru", {}), ("sizes", {"loss_type": "kl"}), ("plain", {"loss_type": "kl"})],
+)
+def test_its_run_continues_without_the_teachers_folder(name, options, runner_class, tmp_path):
     path, actions = teacher(tmp_path / "run", NETWORKS[name], 5)
-    first = build(path, runner_class, tmp_path / "student")
+    first = build(path, runner_class, tmp_path / "student", **options)
     first.learn(2)
     saved = str(tmp_path / "student" / "model_1.pt")
     continued = []
     for gone in (False, True):
         if gone:
             path.unlink()
-        again = build(path, runner_class)
+        again = build(path, runner_class, **options)
         again.load(saved)
         assert torch.equal(run(again.alg.teacher_model), actions)
         torch.manual_seed(1)

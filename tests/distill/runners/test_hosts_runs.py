@@ -143,6 +143,14 @@ def test_the_counter_may_be_a_tensor_or_of_numpy(counter, tmp_path):
     assert int(again.unwrapped.common_step_counter) == 10
 
 
+def test_a_counter_that_is_a_tensor_is_restored_in_its_own_memory(tmp_path):
+    ppo(CountingHost(), tmp_path).learn(1)
+    env = CountingHost()
+    held = env.unwrapped.common_step_counter = torch.tensor(0)
+    ppo(env).load(str(tmp_path / "model_0.pt"))
+    assert held.item() == 10
+
+
 def test_the_counter_in_a_checkpoint_of_mjlabs_own_runner_continues(tmp_path, capsys):
     torch.manual_seed(0)
     stock = OnPolicyRunner(ToyEnv(), ppo_cfg(10), None, "cpu")
@@ -208,7 +216,7 @@ def test_a_failing_hook_leaves_the_others_and_a_file_that_was_not_written_calls_
     assert "x.pt was not saved" in capsys.readouterr().out
 
 
-def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_numbered_checkpoint(tmp_path):
+def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_checkpoint(tmp_path):
     class Exporting(PpoRunner):
         def save(self, path, infos=None):
             super().save(path, {**(infos or {}), "robot": "go1"})
@@ -216,7 +224,7 @@ def test_a_subclass_that_overrides_save_as_mjlabs_does_is_asked_for_every_number
 
     runner = Exporting(ToyEnv(), ppo_cfg(10) | {"save_interval": 2}, str(tmp_path))
     runner.learn(4)
-    assert sorted(path.stem for path in tmp_path.glob("*.onnx")) == ["model_0", "model_2", "model_3"]
+    assert sorted(path.stem for path in tmp_path.glob("*.onnx")) == ["best_model", "model_0", "model_2", "model_3"]
     again = PpoRunner(ToyEnv(), ppo_cfg(10), None)
     assert again.load(str(tmp_path / "model_3.pt")) == {"robot": "go1"}
     assert again.current_learning_iteration == 4
@@ -313,3 +321,10 @@ def test_rsl_rls_own_runner_draws_them_as_it_restores_none(tmp_path):
     second.learn(1, init_at_random_ep_len=True)
     assert second.env.first.float().std() > 0.0
     assert weights(second)
+
+
+def test_environments_of_different_episodes_are_drawn_within_the_longest(tmp_path):
+    env = Starts()
+    env.max_episode_length = torch.tensor([3, 4, 5, 6, 7, 1000])
+    dagger(env).learn(1, init_at_random_ep_len=True)
+    assert 7 < int(env.first.max()) < 1000

@@ -109,14 +109,12 @@ def test_a_history_that_no_longer_fits_is_refused_on_resume(tmp_path, teacher):
 def test_the_best_model_is_never_one_that_only_the_teachers_reward_speaks_for(tmp_path, teacher):
     runner = make(tmp_path / "run", teacher, phase1_iterations=4)
     saved_at = []
-    original = runner._save
 
-    def spy(path, infos=None):
+    def note(path):
         if path.name == "best_model.pt":
             saved_at.append(runner.last_completed_iteration)
-        return original(path, infos)
 
-    runner._save = spy
+    runner.after_save.append(note)
     runner.learn(12)
     # Episodes of 12 steps begun by the teacher end within two iterations of 10 steps.
     assert saved_at

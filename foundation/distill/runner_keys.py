@@ -1,4 +1,4 @@
-"""Facts that the algorithm reads from the runner and the environment, and checks of them."""
+"""The keys of a runner's configuration and of its models; misspelt and outdated ones are errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-from rsl_rl.env import VecEnv
-from rsl_rl.models import MLPModel
 from rsl_rl.utils import resolve_callable
 
-from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.log import logger
-from foundation.distill.phases import TEACHER_PHASE
 
 FORMER_KEYS = {
     "policy": "student and teacher, a model's configuration each",
@@ -36,9 +31,6 @@ RUNNER_KEYS = {*_OF_RSL_RL.split(), *_OF_THIS_PROJECT.split(), *_OF_HOSTS.split(
 """Keys of a runner's configuration that somebody reads."""
 _LIKE_A_KNOWN_ONE = 0.75
 """Similarity from which an unknown key of a runner is a slip of the pen rather than one of the host's own."""
-
-_CALLERS = 4
-"""Callers to inspect: a subclass may override ``train_mode``."""
 
 
 def check_runner_cfg(cfg: dict[str, Any]) -> None:
@@ -108,69 +100,3 @@ def _checked(section: str, settings: dict[str, Any], given: int) -> dict[str, An
                 f"did you mean {near[0]!r}?"
             )
     return {key: value for key, value in settings.items() if key in known}
-
-
-def require_noise(student: MLPModel) -> None:
-    """Refuse a student without action noise, whose standard deviation rsl_rl's runner logs in every iteration.
-
-    Raises:
-        ValueError: If it has none, and no ``output_std`` of its own.
-    """
-    if getattr(student, "distribution", None) is None and type(student).output_std is MLPModel.output_std:
-        raise ValueError(
-            "student.distribution_cfg is None, but rsl_rl's runner logs a student's standard deviation; set it to "
-            "{class_name: GaussianDistribution, init_std: 0.1}"
-        )
-
-
-def iterations_of_caller() -> tuple[int, int] | None:
-    """Return the first iteration of the run that is about to begin, and the first one after it.
-
-    rsl_rl's runner tells its algorithm neither; but its ``learn`` calls ``train_mode``, whose callers are
-    inspected here. None if none of them is a runner's ``learn``.
-    """
-    frame = inspect.currentframe()
-    for _ in range(_CALLERS):
-        frame = frame and frame.f_back
-        if frame is None:
-            break
-        count = frame.f_locals.get("num_learning_iterations")
-        first = getattr(frame.f_locals.get("self"), "current_learning_iteration", None)
-        if isinstance(first, int) and isinstance(count, int):
-            return first, first + count
-    return None
-
-
-def warn_if_student_never_acts(phase1_iterations: float, schedule: TeacherSchedule, end: int) -> None:
-    """Warn before a run of which only the teacher will act.
-
-    Args:
-        phase1_iterations: The option.
-        schedule: Who acts, iteration by iteration.
-        end: First iteration that is not run.
-    """
-    if schedule.phase(end - 1) == TEACHER_PHASE:
-        logger.warning(
-            f"[DAgger] the run ends before the student ever acts: phase1_iterations={phase1_iterations}, and the "
-            f"last iteration is {end - 1}. So it never learns to correct its own errors; set phase1_iterations to "
-            "a share of the run, such as 0.05, or train longer"
-        )
-
-
-def action_range(env: VecEnv) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return the lowest and the highest action that an environment applies, as far as it says so.
-
-    Read from ``clip_actions``, as Isaac Lab's and mjlab's wrappers have it, or from ``single_action_space`` or
-    ``action_space``, as gymnasium's environments have it. None if there is neither, or no limit.
-    """
-    clip = getattr(env, "clip_actions", None)
-    if isinstance(clip, (int, float)) and not isinstance(clip, bool):
-        return torch.tensor(-float(clip)), torch.tensor(float(clip))
-    for name in ("single_action_space", "action_space"):
-        space = getattr(env, name, None) or getattr(getattr(env, "unwrapped", None), name, None)
-        if getattr(space, "low", None) is None or getattr(space, "high", None) is None:
-            continue
-        low, high = (torch.as_tensor(getattr(space, side)).float() for side in ("low", "high"))
-        if low.shape[-1:] == (env.num_actions,) and bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
-            return low.reshape(-1, env.num_actions)[0], high.reshape(-1, env.num_actions)[0]
-    return None
