@@ -231,8 +231,15 @@ def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[
 
 
 def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
-    """Return the first of one or several checkpoints that does not exist; None if all do."""
+    """Return the first of one or several checkpoints that does not exist; None if all do.
+
+    Raises:
+        CheckpointError: If one is a folder.
+    """
     paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
+    for path in paths:
+        if Path(path).is_dir():
+            raise CheckpointError(f"teacher_checkpoint {path} is a folder; name a checkpoint in it")
     return next((str(path) for path in paths if not Path(path).is_file()), None)
 
 

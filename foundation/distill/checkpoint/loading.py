@@ -14,6 +14,8 @@ from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.manifest import digest_beside
 from foundation.distill.checkpoint.plain_values import ALLOWED
 
+_LFS = b"version https://git-lfs"
+
 
 def load_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> dict[str, Any]:
     """Return a checkpoint's contents: tensors, plain values, numbers of NumPy, and paths.
@@ -55,6 +57,11 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
 
 
 def _damaged(path: Path) -> CheckpointError:
+    with open(path, "rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            return CheckpointError(
+                f"checkpoint {path} is a pointer of Git LFS instead of the file itself; run git lfs pull"
+            )
     return CheckpointError(f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values")
 
 
