@@ -100,6 +100,7 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
         if name in flown and name not in NOT_COMPARED and not _equal(trained[name], flown[name])
     ]
     before, now = (values.get("robot.spawn.usd_path") for values in (trained, flown))
+    before = before if isinstance(before, str) else None  # of another project's run it may be a list
     # Files are compared only where they are not the same one.
     vehicles = {before, now} if before == now else {_contents(before), _contents(now)}
     if None not in vehicles and len(vehicles) == 2:

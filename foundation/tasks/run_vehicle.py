@@ -36,11 +36,19 @@ def save_vehicle(params_dir: Path, usd_path: str) -> None:
 
 def use_vehicle(params_dir: Path, env: dict[str, Any]) -> dict[str, Any]:
     """Return a run's saved parameters of the environment with the path of the vehicle that the run keeps."""
-    copy = params_dir / VEHICLE
-    if not copy.is_file() or not isinstance(env.get("robot"), dict):
+    copy, robot = params_dir / VEHICLE, env.get("robot")
+    if not copy.is_file() or not isinstance(robot, dict):
         return env
-    spawn = {**(env["robot"].get("spawn") or {}), "usd_path": str(copy.resolve())}
-    return {**env, "robot": {**env["robot"], "spawn": spawn}}
+    spawn = robot.get("spawn") or {}
+    if not isinstance(spawn, dict):
+        return env  # another project's settings, which composing them refuses
+    return {**env, "robot": {**robot, "spawn": {**spawn, "usd_path": str(copy.resolve())}}}
+
+
+def kept_vehicle(params_dir: Path) -> str | None:
+    """Return the original's path and the hash, in short, of the vehicle that a run keeps; None without one."""
+    origin = _origin(params_dir)
+    return None if origin is None else f"{origin['path']} (SHA-256 {origin['sha256'][:8]})"
 
 
 def changed_vehicle(params_dir: Path) -> str | None:
@@ -71,8 +79,12 @@ def _origin(params_dir: Path) -> dict[str, str] | None:
     file = params_dir / ORIGIN
     if not file.is_file():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) and {"path", "sha256"} <= set(found) else None
+    try:
+        found = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):  # damaged: the original is not known
+        return None
+    known = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("path", "sha256"))
+    return found if known else None
 
 
 def _digest(text: str) -> str:

@@ -11,7 +11,9 @@ import torch
 import yaml
 
 from foundation.cli import compare, evaluate, play, runs
+from foundation.sim.usd import CF2X_USD_PATH
 from foundation.tasks import packaged_teacher
+from foundation.tasks.run_vehicle import save_vehicle
 
 PARAMS = packaged_teacher().parent / "params"
 AGENT = yaml.safe_load((PARAMS / "agent.yaml").read_text())
@@ -46,6 +48,14 @@ def replaced_by_folder(name: str) -> Callable[[Path], object]:
     return replace
 
 
+def vehicle_copy(env: str) -> Callable[[Path], object]:
+    def write(run: Path) -> None:
+        text("env", whole=env)(run)
+        save_vehicle(run / "params", CF2X_USD_PATH)
+
+    return write
+
+
 UNREADABLE = {
     "function": text("env", "\nfunc: !!python/object/apply:os.mkdir ['ran']\n"),
     "slice": text("env", "\nids: !!python/object/apply:builtins.slice [null, null, null]\n"),
@@ -71,6 +81,10 @@ UNFIT = {
     "no such class": agent(actor={"class_name": "Nope"}),
     "no such option": agent(actor={"class_name": "MLPModel", "foo": 1}),
     "other environment": text("env", whole="scene: {num_envs: 4096}\nsim: {dt: 0.005, physx: {a: 1}}\n"),
+    "vehicle as list": text("env", whole="robot: {spawn: [cf2x, cf2x]}\n"),
+    "vehicle's path as list": text("env", whole="robot: {spawn: {usd_path: [cf2x]}}\n"),
+    "robot as list": text("env", whole="robot: [{spawn: cf2x}]\n"),
+    "vehicle as list, and a copy": vehicle_copy("robot: {spawn: [cf2x, cf2x]}\n"),
     "no params": lambda run: shutil.rmtree(run / "params"),
     "params is a file": lambda run: (shutil.rmtree(run / "params"), (run / "params").write_text("x")),
     "agent.yaml is a folder": replaced_by_folder("params/agent.yaml"),
