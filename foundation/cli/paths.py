@@ -10,6 +10,9 @@ from foundation.cli.errors import UsageError
 LOG_ROOT = Path("logs") / "rsl_rl"
 """Folder of all experiments, relative to the working directory."""
 
+_INSIDE_RUNS = ("resume", "exported")
+"""Folders of a run that hold files of tensors, too."""
+
 
 def require_writable(flag: str, file: str | Path) -> None:
     """Raise if a file cannot be written.
@@ -76,6 +79,19 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     return path
 
 
+def params_to_repeat(name: str) -> Path:
+    """Return the saved parameters of a run, or of the newest run in a folder of runs."""
+    from foundation.evaluation.runs import find_runs
+
+    folder = Path(name).expanduser()
+    if (folder / "params").is_dir():
+        return folder / "params"
+    run = next(reversed(find_runs(folder)), folder)
+    if run != folder:
+        print(f"[Run] repeats {run}, the newest run in {folder}", flush=True)
+    return run / "params"
+
+
 def _runs_in(folder: Path) -> list[Path]:
     """Return the runs that have checkpoints in a folder of runs or of experiments, newest first.
 
@@ -85,6 +101,7 @@ def _runs_in(folder: Path) -> list[Path]:
     if not os.path.isdir(folder) or any(path.is_file() for path in folder.glob("*.pt")):
         return []
     found = {path.parent for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern) if path.is_file()}
+    found = {path for path in found if path.name not in _INSIDE_RUNS}
     return sorted(found, key=lambda path: (path.name, str(path)), reverse=True)
 
 

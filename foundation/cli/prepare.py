@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
 from foundation.cli.flown import differing, print_vehicle, trained_vehicle, warn_of_changed_vehicle
-from foundation.cli.paths import LOG_ROOT
+from foundation.cli.paths import LOG_ROOT, params_to_repeat
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
         raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = flag_settings(args)
-    params_dir = None if args.params is None else Path(args.params).expanduser() / "params"
+    params_dir = None if args.params is None else params_to_repeat(args.params)
     preview = preview_agent(task, overrides, params_dir, flags)
     _require_logger(preview.logger)
     start = choose_start(args, preview)

@@ -21,7 +21,7 @@ from foundation.distill.checkpoint import (
     present_layout,
 )
 from foundation.distill.checkpoint.run_network import network_in
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import prepare_inputs
 from foundation.distill.runners.config import model_kwargs
 from foundation.tasks.saved_params import load_params
 
@@ -82,7 +82,7 @@ def load_policy(
     try:
         found = STUDENT if kind == STUDENT or agent["obs_groups"][cfg_key] == ["student"] else TEACHER
         model = _build_model(network, agent["obs_groups"], cfg_key, obs, num_actions)
-        prepare_for_images(model, obs)
+        prepare_inputs(model, obs)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, ImportError, AssertionError) as error:
         # A run of another project may have settings of any kind.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

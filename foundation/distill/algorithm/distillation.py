@@ -12,7 +12,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
-from foundation.distill.algorithm.host import require_noise
+from foundation.distill.algorithm.host import require_noise, require_rows
 from foundation.distill.algorithm.hosted import HostedDistillation
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
@@ -27,7 +27,7 @@ from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import prepare_inputs
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
 
@@ -85,9 +85,10 @@ class DaggerDistillation(HostedDistillation):
         self.rollout_size = storage.num_transitions_per_env * storage.num_envs
         self._set_up_teacher(teacher)
         self.label_range = LabelRange(own.label_clip, self.device)
+        first = storage.observations[0]  # in the environment's types, before they are converted for storing
         self.recorder = StepRecorder(storage, [student, *self.teachers], self.label_range)
         for model in (student, *self.teachers):
-            prepare_for_images(model, storage.observations[0])
+            prepare_inputs(model, first)
         self.schedule = own.schedule()
         mixing = own.teacher_mixing or "episode"
         self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, own.disagreement_threshold)
@@ -199,6 +200,7 @@ class DaggerDistillation(HostedDistillation):
                 f"{len(self.ensemble)} teachers are configured, but neither observations nor extras of the "
                 f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
             )
+        require_rows(rewards, dones)
         rewards, dones = rewards.reshape(-1), dones.reshape(-1)
         self.log_metrics(extras)
         self.mixer.episodes_ended(dones)
