@@ -72,7 +72,7 @@ def print_vehicle(env: Any, label: str) -> None:
 
     cfg = env.cfg
     print(f"[{label}] {vehicle_line(env)}", flush=True)
-    for doubt in doubts(cfg):
+    for doubt in doubts(cfg, env.nominal):
         print(f"warning: {doubt}", flush=True)
 
 

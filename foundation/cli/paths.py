@@ -108,12 +108,16 @@ def _runs_in(folder: Path) -> list[Path]:
 def _newest_in(runs: list[Path]) -> Path:
     """Return the newest intact checkpoint of the first run that has one.
 
-    Of several runs, those whose saved parameters cannot be read are passed over.
+    Of several runs, those whose saved parameters cannot be read are passed over, and those without any as long as
+    others have them.
     """
     from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
 
+    described = [run for run in runs if (run / "params" / "agent.yaml").is_file()]
     for run in runs:
         unreadable = _unreadable(run) if len(runs) > 1 else None
+        if described and run not in described:
+            unreadable = "it has no params/agent.yaml"
         if unreadable is not None:
             print(f"[Run] passed over {run}: {unreadable}", flush=True)
             continue

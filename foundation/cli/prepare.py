@@ -129,7 +129,7 @@ def _compose(
     if start.teacher is not None:
         teacher = str(start.teacher.resolve())
     elif first_of_several_teachers(agent_cfg) is not None:
-        teacher = [str(Path(path).resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
+        teacher = [str(Path(path).expanduser().resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
     if teacher is not None:
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=teacher)
     if start.student is not None:

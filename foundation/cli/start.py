@@ -66,7 +66,7 @@ def first_of_several_teachers(agent_cfg: Any) -> Path | None:
         return None
     if not all(isinstance(path, str) for path in configured):
         raise UsageError(f"agent.algorithm.teacher_checkpoint must name files, got {configured}")
-    return Path(configured[0])
+    return Path(configured[0]).expanduser()
 
 
 def _student_to_fine_tune(args: argparse.Namespace, agent_cfg: Any) -> Path | None:
@@ -108,7 +108,7 @@ def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
         if flag is not None:
             raise UsageError(f"--teacher {flag} and a list of agent.algorithm.teacher_checkpoint; give one")
         return None
-    return flag or (Path(configured) if configured else packaged_teacher())
+    return flag or (Path(configured).expanduser() if configured else packaged_teacher())
 
 
 def _is_student(checkpoint: Path) -> bool:

@@ -71,7 +71,7 @@ def load_policy(
     Raises:
         CheckpointError: If the checkpoint cannot be used or holds the other role.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     state = present_layout(load_checkpoint(path, device), f"checkpoint {path}")
     kind = checkpoint_kind(state, path)
     cfg_key, state_key = _MODEL_KEYS[kind]

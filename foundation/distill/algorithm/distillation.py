@@ -22,7 +22,7 @@ from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
-from foundation.distill.algorithm.teachers import load_teacher, load_teachers, missing_file
+from foundation.distill.algorithm.teachers import expanded, load_teacher, load_teachers, missing_file
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
@@ -110,6 +110,7 @@ class DaggerDistillation(HostedDistillation):
         if files is None:
             self.teacher_loaded = not getattr(teacher, "needs_checkpoint", True)
             return
+        files = expanded(files)
         self.missing_teacher = missing_file(files)
         if self.missing_teacher is not None:
             logger.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -228,6 +229,13 @@ def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[
         if not fits:
             return f"activation is {network['activation']} in the run and {layers[1].__name__} in the model"
     return None
+
+
+def expanded(checkpoint: str | Path | Sequence[str | Path]) -> str | list[str]:
+    """Return the path of one or several checkpoints with ``~`` as the user's home."""
+    if isinstance(checkpoint, (str, Path)):
+        return os.path.expanduser(checkpoint)
+    return [os.path.expanduser(path) for path in checkpoint]
 
 
 def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
