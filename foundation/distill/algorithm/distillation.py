@@ -22,7 +22,8 @@ from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
-from foundation.distill.algorithm.teachers import expanded, load_teacher, load_teachers, missing_file
+from foundation.distill.algorithm.teachers import load_teacher, load_teachers
+from foundation.distill.checkpoint.loading import expanded, missing_file
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from foundation.distill.checkpoint.architecture import (
     differing_settings,
     std_type,
 )
-from foundation.distill.checkpoint.loading import is_policy_file
+from foundation.distill.checkpoint.loading import is_policy_file, missing_file
 from foundation.distill.checkpoint.policy_files import PolicyFile, read_policy_file
 from foundation.distill.checkpoint.run_network import network_of_run
 from foundation.distill.log import logger
@@ -229,26 +228,6 @@ def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[
         if not fits:
             return f"activation is {network['activation']} in the run and {layers[1].__name__} in the model"
     return None
-
-
-def expanded(checkpoint: str | Path | Sequence[str | Path]) -> str | list[str]:
-    """Return the path of one or several checkpoints with ``~`` as the user's home."""
-    if isinstance(checkpoint, (str, Path)):
-        return os.path.expanduser(checkpoint)
-    return [os.path.expanduser(path) for path in checkpoint]
-
-
-def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
-    """Return the first of one or several checkpoints that does not exist; None if all do.
-
-    Raises:
-        CheckpointError: If one is a folder.
-    """
-    paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
-    for path in paths:
-        if Path(path).is_dir():
-            raise CheckpointError(f"teacher_checkpoint {path} is a folder; name a checkpoint in it")
-    return next((str(path) for path in paths if not Path(path).is_file()), None)
 
 
 def load_teacher(model: nn.Module, path: str | Path) -> None:
