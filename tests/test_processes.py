@@ -17,6 +17,11 @@ def wait_for_ever(answers: Connection) -> None:
     threading.Event().wait()
 
 
+def hang_after_bytes_that_are_no_text(answers: Connection) -> None:
+    os.write(2, b"\xff\xfe")
+    wait_for_ever(answers)
+
+
 def die() -> None:
     os._exit(7)
 
@@ -31,6 +36,13 @@ def test_a_child_that_hangs_is_ended_and_its_place_is_named():
     with pytest.raises(AssertionError, match=r"(?s)wait_for_ever sent nothing for 0\.2 s.*in wait_for_ever"):
         child.receive(0.2)
     assert child.process.exitcode is not None
+
+
+def test_a_child_that_wrote_bytes_that_are_no_text_is_ended_too():
+    child = Child(hang_after_bytes_that_are_no_text)
+    assert child.receive() == "here"
+    with pytest.raises(AssertionError, match=r"(?s)sent nothing for 0\.2 s.*in wait_for_ever"):
+        child.receive(0.2)
 
 
 def test_a_child_that_dies_is_an_error_with_its_code():

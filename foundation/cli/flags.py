@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from foundation.cli.errors import UsageError
 
@@ -39,9 +42,17 @@ ISAAC_LAB = {
 """Flags of Isaac Lab's scripts that mean nothing here, and the way out."""
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with code 2."""
+        self.exit(2, f"error: {message}; --help lists the flags\n")
+
+
 def command_parser(name: str, description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of a command; description and epilog keep their line breaks."""
-    return argparse.ArgumentParser(
+    return OneLineParser(
         prog=name,
         description=description,
         epilog=epilog,
@@ -93,12 +104,15 @@ def add_server_flags(parser: argparse.ArgumentParser, starts: str) -> None:
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Return flags and overrides, which may come in any order; anything else is an error."""
     args, rest = parser.parse_known_args(argv)
+    known = re.findall(r"--[\w-]+", parser.format_usage())
     for word in rest:
         flag = word.partition("=")[0]
         if flag in ISAAC_LAB:
             parser.error(f"{flag} has no effect: {ISAAC_LAB[flag]}")
         if word.startswith("-") or "=" not in word:
-            parser.error(f"unrecognized argument {word!r}; settings look like env.sim.dt=0.01")
+            near = difflib.get_close_matches(flag, known, n=1)
+            way = f"did you mean {near[0]}?" if near else "settings look like env.sim.dt=0.01"
+            parser.error(f"unrecognized argument {word!r}; {way}")
     return args, rest
 
 

@@ -81,7 +81,7 @@ def print_vehicle(env: Any, label: str) -> None:
     vehicle = describe_vehicle(env.nominal, vehicle_name(cfg.robot.spawn.usd_path))
     family, rate = cfg.randomization.family, f"{1.0 / cfg.sim.dt:g} Hz"
     print(f"[{label}] vehicle {vehicle}; family {family}, {rate}", flush=True)
-    for doubt in doubts(cfg):
+    for doubt in doubts(cfg, env.nominal):
         print(f"warning: {doubt}", flush=True)
 
 
@@ -99,6 +99,7 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
         if name in flown and name not in NOT_COMPARED and trained[name] != flown[name]
     ]
     before, now = (values.get("robot.spawn.usd_path") for values in (trained, flown))
+    before = before if isinstance(before, str) else None  # of another project's run it may be a list
     # Files are compared only where they are not the same one.
     vehicles = {before, now} if before == now else {_contents(before), _contents(now)}
     if None not in vehicles and len(vehicles) == 2:

@@ -79,6 +79,19 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     return path
 
 
+def params_to_repeat(name: str) -> Path:
+    """Return the saved parameters of a run, or of the newest run in a folder of runs."""
+    from foundation.evaluation.runs import find_runs
+
+    folder = Path(name).expanduser()
+    if (folder / "params").is_dir():
+        return folder / "params"
+    run = next(reversed(find_runs(folder)), folder)
+    if run != folder:
+        print(f"[Run] repeats {run}, the newest run in {folder}", flush=True)
+    return run / "params"
+
+
 def _runs_in(folder: Path) -> list[Path]:
     """Return the runs that have checkpoints in a folder of runs or of experiments, newest first.
 
@@ -98,12 +111,16 @@ def _runs_in(folder: Path) -> list[Path]:
 def _newest_in(runs: list[Path]) -> Path:
     """Return the newest intact checkpoint of the first run that has one.
 
-    Of several runs, those of other projects, and those whose saved parameters cannot be read, are passed over.
+    Of several runs, those of other projects, and those whose saved parameters cannot be read, are passed over, and
+    those without any as long as others have them.
     """
     from foundation.distill.checkpoint.manifest import BEST_MODEL, newest_intact
 
+    described = [run for run in runs if (run / "params" / "agent.yaml").is_file()]
     for run in runs:
         reason = _why_not(run) if len(runs) > 1 else None
+        if described and run not in described:
+            reason = "it has no params/agent.yaml"
         if reason is not None:
             print(f"[Run] passed over {run}: {reason}", flush=True)
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
 from foundation.cli.flown import differing, print_vehicle, trained_vehicle, warn_of_changed_vehicle
-from foundation.cli.paths import LOG_ROOT
+from foundation.cli.paths import LOG_ROOT, params_to_repeat
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
         raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = flag_settings(args)
-    params_dir = None if args.params is None else Path(args.params).expanduser() / "params"
+    params_dir = None if args.params is None else params_to_repeat(args.params)
     preview = preview_agent(task, overrides, params_dir, flags)
     _require_logger(preview.logger)
     start = choose_start(args, preview)
@@ -129,7 +129,7 @@ def _compose(
     if start.teacher is not None:
         teacher = str(start.teacher.resolve())
     elif first_of_several_teachers(agent_cfg) is not None:
-        teacher = [str(Path(path).resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
+        teacher = [str(Path(path).expanduser().resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
     if teacher is not None:
         agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=teacher)
     if start.student is not None:

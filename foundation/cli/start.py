@@ -66,7 +66,7 @@ def first_of_several_teachers(agent_cfg: Any) -> Path | None:
         return None
     if not all(isinstance(path, str) for path in configured):
         raise UsageError(f"agent.algorithm.teacher_checkpoint must name files, got {configured}")
-    return Path(configured[0])
+    return Path(configured[0]).expanduser()
 
 
 def _student_to_fine_tune(args: argparse.Namespace, agent_cfg: Any) -> Path | None:
@@ -114,7 +114,7 @@ def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
             raise UsageError(f"--teacher {flag} and a list of agent.algorithm.teacher_checkpoint; give one")
         return None
     if flag is not None or configured:
-        return flag or Path(configured)
+        return flag or Path(configured).expanduser()
     try:
         teacher = resolve_callable(agent_cfg.teacher.class_name)
     except (ValueError, ImportError, AttributeError) as error:

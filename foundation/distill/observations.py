@@ -105,19 +105,38 @@ def select_groups(batch: TensorDict, groups: list[str]) -> TensorDict:
     return TensorDict({group: batch[f"obs/{group}"] for group in groups}, batch_size=batch.batch_size)
 
 
-def prepare_for_images(model: MLPModel, obs: TensorDict) -> None:
-    """Let a model read images of dtype uint8, scaled to [0, 1]; does nothing without images."""
+class InputConversion:
+    """Forward pre-hook of a model: its groups become float32, and its images of bytes values from 0 to 1."""
+
+    def __init__(self, groups: list[str], images: list[str]) -> None:
+        """Convert these observation groups, of which ``images`` are bytes."""
+        self._groups, self._images = groups, images
+
+    def __call__(self, _: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Return the model's arguments with converted observations; None if they are as it reads them."""
+        if not self._images and all(args[0][group].dtype == torch.float32 for group in self._groups):
+            return None
+        read = args[0].copy()
+        for group in self._groups:
+            read[group] = read[group].float() / (255.0 if group in self._images else 1.0)
+        return (read, *args[1:])
+
+
+def prepare_inputs(model: MLPModel, obs: TensorDict) -> None:
+    """Let a model read an environment's observations of any type, as it reads those that are stored.
+
+    Does nothing where all groups that the model reads are float32.
+
+    Args:
+        model: The model.
+        obs: Observations as the environment returns them, shape (N, ...).
+    """
+    if not hasattr(model, "obs_groups"):
+        return  # a teacher of one's own, which reads what it wants
     if not model.obs_groups:
         # Without one-dimensional groups there is nothing to normalise, and rsl_rl would fail to.
         model.obs_normalization = False
+    groups = [group for group in groups_of(model) if obs[group].dtype != torch.float32]
     images = [group for group in getattr(model, "obs_groups_2d", []) if obs[group].dtype == torch.uint8]
-    if not images:
-        return
-
-    def to_unit_range(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        read = args[0].copy()
-        for group in images:
-            read[group] = read[group].float() / 255.0
-        return (read, *args[1:])
-
-    model.register_forward_pre_hook(to_unit_range)
+    if groups:
+        model.register_forward_pre_hook(InputConversion(groups, images))

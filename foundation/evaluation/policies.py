@@ -19,7 +19,7 @@ from foundation.distill.checkpoint import (
     present_layout,
 )
 from foundation.distill.checkpoint.run_network import build_model, groups_in, network_in
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import prepare_inputs
 from foundation.tasks.saved_params import load_params
 
 
@@ -68,7 +68,7 @@ def load_policy(
     Raises:
         CheckpointError: If the checkpoint cannot be used or holds the other role.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     state = present_layout(load_checkpoint(path, device), f"checkpoint {path}")
     kind = checkpoint_kind(state, path)
     cfg_key, state_key = _MODEL_KEYS[kind]
@@ -80,7 +80,7 @@ def load_policy(
     try:
         found = STUDENT if kind == STUDENT or groups == ["student"] else TEACHER
         model = build_model(network, obs, groups, cfg_key, num_actions)
-        prepare_for_images(model, obs)
+        prepare_inputs(model, obs)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, ImportError, AssertionError) as error:
         # A run of another project may have settings of any kind.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,6 +13,7 @@ from foundation.distill.runners.dagger import DaggerRunner
 from foundation.evaluation import charts
 from foundation.evaluation.curves import LOSS, REWARD, TEACHER_FRACTION, Curve, read_curves
 from foundation.evaluation.page import chart, page, section, side_by_side, table, text
+from foundation.tasks.run_vehicle import kept_vehicle
 from foundation.tasks.saved_params import PARAMS, load_params, settings
 
 HEADER = ("run", "trains", "iterations", "minutes", "return", "best return", "loss", "MB")
@@ -83,6 +84,9 @@ def read_run(path: Path) -> Run:
     found = {}
     for group in ("env", "agent"):
         found |= dict(settings(load_params(path, group) or {}, group))
+    # Every run has a copy of its own: what counts is whether the vehicles are the same.
+    if (vehicle := kept_vehicle(path / PARAMS)) is not None:
+        found["env.robot.spawn.usd_path"] = vehicle
     return Run(path, found, read_curves(path))
 
 

@@ -19,6 +19,6 @@ def flattened(path: str) -> str:
     path = CF2X_USD_PATH if path == CF2X else path
     with usd_errors(path):
         layer = open_stage(path).Flatten()
-    # USD notes the files that it was composed from.
-    layer.documentation = ""
-    return layer.ExportToString()
+        # USD notes the files that it was composed from.
+        layer.documentation = ""
+        return layer.ExportToString()

@@ -42,9 +42,13 @@ def usd_errors(path: str) -> Iterator[None]:
     from pxr import Tf
 
     try:
-        yield
-    except Tf.ErrorException as error:
-        raise UsdVehicleError(path, f"what USD cannot read ({shown(error.args[0].commentary)})") from error
+        try:
+            yield
+        except Tf.ErrorException as error:
+            # USD's own words repeat the file's: they are not always UTF-8 either.
+            raise UsdVehicleError(path, f"what USD cannot read ({shown(error.args[0].commentary)})") from error
+    except UnicodeError as error:  # damaged text, which Python reads only now
+        raise UsdVehicleError(path, "text that is not UTF-8") from error
 
 
 def open_stage(path: str) -> Usd.Stage:
@@ -68,11 +72,12 @@ def open_stage(path: str) -> Usd.Stage:
         if start.startswith(_BINARY):
             return Usd.Stage.Open(_read_apart(path))
         stage = Usd.Stage.Open(path)
+        names = usd_text.unopened_files(stage)
     except (Tf.ErrorException, UnicodeError, OSError) as error:  # UnicodeError for names that are not UTF-8
         raise UsdVehicleError(path, "a file that USD cannot open") from error
     finally:
         del quiet
-    if names := usd_text.unopened_files(stage):
+    if names:
         raise _incomplete(path, names)
     return stage
 

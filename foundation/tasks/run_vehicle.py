@@ -43,6 +43,12 @@ def use_vehicle(params_dir: Path, env: dict[str, Any]) -> dict[str, Any]:
     return {**env, "robot": {**env["robot"], "spawn": {**spawn, "usd_path": str(copy.resolve())}}}
 
 
+def kept_vehicle(params_dir: Path) -> str | None:
+    """Return the original's path and the hash, in short, of the vehicle that a run keeps; None without one."""
+    origin = _origin(params_dir)
+    return None if origin is None else f"{origin['path']} (SHA-256 {origin['sha256'][:8]})"
+
+
 def changed_vehicle(params_dir: Path) -> str | None:
     """Return a sentence if the original of the vehicle that a run keeps has changed since; None if not.
 

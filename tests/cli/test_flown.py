@@ -233,3 +233,24 @@ def test_a_path_with_blanks_says_how_to_quote_it(capsys):
     with pytest.raises(SystemExit):
         train.main(["--task", "point_ctrl", "env.robot.spawn.usd_path=/my quads/drü.usda)"])
     assert "quote a value with blanks or special characters twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--task", "distillation", "--num_env", "4"],
+            "unrecognized argument '--num_env'; did you mean --num_envs?",
+        ),
+        (["--task", "distillation", "--distributed"], "--distributed has no effect: one process trains here"),
+        (["--num_envs", "4"], "the following arguments are required: --task"),
+        (["--task", "distillation", "--num_envs", "four"], "argument --num_envs: invalid int value: 'four'"),
+    ],
+)
+def test_errors_of_flags_are_one_line(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train.main(words)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1

@@ -13,8 +13,10 @@ import yaml
 from foundation.cli import compare, evaluate, play, runs
 from foundation.cli.errors import UsageError
 from foundation.cli.flown import trained_vehicle
-from foundation.cli.paths import find_checkpoint
+from foundation.cli.paths import find_checkpoint, params_to_repeat
+from foundation.sim.usd import CF2X_USD_PATH
 from foundation.tasks import packaged_teacher
+from foundation.tasks.run_vehicle import save_vehicle
 
 PARAMS = packaged_teacher().parent / "params"
 AGENT = yaml.safe_load((PARAMS / "agent.yaml").read_text())
@@ -47,6 +49,14 @@ def replaced_by_folder(name: str) -> Callable[[Path], object]:
         (run / name).mkdir(parents=True)
 
     return replace
+
+
+def vehicle_copy(env: str) -> Callable[[Path], object]:
+    def write(run: Path) -> None:
+        text("env", whole=env)(run)
+        save_vehicle(run / "params", CF2X_USD_PATH)
+
+    return write
 
 
 READABLE = {
@@ -82,6 +92,10 @@ UNFIT = {
     "no such class": agent(actor={"class_name": "Nope"}),
     "no such option": agent(actor={"class_name": "MLPModel", "foo": 1}),
     "other environment": text("env", whole="scene: {num_envs: 4096}\nsim: {dt: 0.005, physx: {a: 1}}\n"),
+    "vehicle as list": text("env", whole="robot: {spawn: [cf2x, cf2x]}\n"),
+    "vehicle's path as list": text("env", whole="robot: {spawn: {usd_path: [cf2x]}}\n"),
+    "robot as list": text("env", whole="robot: [{spawn: cf2x}]\n"),
+    "vehicle as list, and a copy": vehicle_copy("robot: {spawn: [cf2x, cf2x]}\n"),
     "no params": lambda run: shutil.rmtree(run / "params"),
     "params is a file": lambda run: (shutil.rmtree(run / "params"), (run / "params").write_text("x")),
     "agent.yaml is a folder": replaced_by_folder("params/agent.yaml"),
@@ -214,3 +228,45 @@ def test_tensorboards_files_that_cannot_be_read_cost_one_line(logs, capsys):
     out = capsys.readouterr().out
     assert out.count("[Log] TensorBoard's files in") == 1
     assert "theirs/2026-02-02" in out
+
+
+def test_a_newer_run_without_parameters_is_passed_over_where_another_has_them(logs, capsys):
+    run = spoilt(logs, UNFIT["no params"])
+    play.main([*FLY, "--output", "flight.png"])
+    assert (
+        f"[Run] passed over {run.relative_to(logs.parents[1])}: it has no params/agent.yaml"
+        in capsys.readouterr().out
+    )
+    # Where no run has any, the newest is named, and refused by what it lacks.
+    shutil.rmtree(logs / "ours")
+    assert "model_5.pt has no params/agent.yaml beside it" in failed(play.main, FLY, capsys)
+
+
+def test_folders_inside_a_run_are_no_runs(logs, capsys):
+    for name in ("resume", "exported"):
+        folder = logs / "ours" / "2026-01-01" / name
+        folder.mkdir()
+        shutil.copy(packaged_teacher(), folder / "model_9.pt")
+    with pytest.raises(UsageError, match=r"--load_run nope is not under .*; there are 2026-01-01$"):
+        find_checkpoint(None, "nope", "ours")
+
+
+def test_equal_vehicles_are_not_settings_that_differ(logs, tmp_path, capsys):
+    vehicle = tmp_path / "quad.usda"
+    vehicle.write_text(Path(CF2X_USD_PATH).read_text())
+    save_vehicle(logs / "ours" / "2026-01-01" / "params", str(vehicle))
+    spoilt(logs, lambda run: save_vehicle(run / "params", str(vehicle)))
+    compare.main([str(logs / "ours"), str(logs / "theirs")])
+    assert "usd_path" not in capsys.readouterr().out
+    vehicle.write_text(vehicle.read_text().replace("physics:mass = 0.025", "physics:mass = 0.03"))
+    spoilt(logs, lambda run: save_vehicle(run / "params", str(vehicle)), "2026-03-03")
+    compare.main([str(logs / "ours"), str(logs / "theirs")])
+    assert capsys.readouterr().out.count(f"{vehicle} (SHA-256 ") == 2
+
+
+def test_a_folder_of_runs_is_repeated_from_its_newest(logs, capsys):
+    spoilt(logs, lambda run: None)
+    assert params_to_repeat(str(logs)) == logs / "theirs" / "2026-02-02" / "params"
+    assert f"repeats {logs / 'theirs' / '2026-02-02'}, the newest run in {logs}" in capsys.readouterr().out
+    assert params_to_repeat(str(logs / "ours" / "2026-01-01")) == logs / "ours" / "2026-01-01" / "params"
+    assert "repeats" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ from rsl_rl.models import CNNModel
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner
-from foundation.distill.observations import prepare_for_images
+from foundation.distill.observations import prepare_inputs
 from foundation.export.c_header import Origin
 from foundation.export.closed_loop import TOLERANCE, Agreement, require_agreement
 from foundation.export.errors import ExportError
@@ -76,7 +76,7 @@ def student(groups: dict, env=None, norm: str = "none") -> CNNModel:
     model = CNNModel(
         obs, {"student": list(groups)}, "student", 3, [12], "tanh", True, dict(GAUSSIAN), {**CNN, "norm": norm}
     )
-    prepare_for_images(model, obs)
+    prepare_inputs(model, obs)
     if model.obs_groups:
         model.update_normalization(
             TensorDict({name: 3.0 * obs[name].float() + 1.0 for name in groups}, batch_size=3)

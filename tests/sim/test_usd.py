@@ -189,6 +189,13 @@ def test_reversed_drives_reverse_their_rotors(tmp_path):
             "not a quaternion",
         ),
         (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = </x>"), "what USD cannot read"),
+        # Bytes that are not UTF-8: USD keeps them, and Python fails to read the text.
+        (lambda t: t.replace('upAxis = "Z"', r'upAxis = "\xff"'), "text that is not UTF-8"),
+        (lambda t: t.replace('axis = "Z"', r'axis = "\xc3\x28"', 1), "about the axis None, not X, Y or Z"),
+        (
+            lambda t: t.replace("metersPerUnit = 1", r"metersPerUnit = 1 subLayers = [@\xff.usda@]"),
+            "a file that USD cannot open",
+        ),
         (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = -1"), "metersPerUnit = -1.0, not a positive"),
         (lambda t: t.replace("metersPerUnit = 1", "metersPerUnit = 1e308"), "cannot fly"),
         (lambda t: t.replace('axis = "Z"', 'axis = "XY"', 1), "about the axis XY, not X, Y or Z"),

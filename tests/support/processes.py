@@ -78,7 +78,7 @@ class Child:
 
     def errors(self) -> str:
         """Return what the child wrote to standard error."""
-        return self._errors.read_text()
+        return self._errors.read_text(errors="replace")  # USD repeats bytes of damaged files
 
     def kill(self) -> None:
         """End the child at once."""

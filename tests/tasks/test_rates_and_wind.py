@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
 import torch
 
 import foundation
+from foundation.sim.usd import load_quad
 from foundation.tasks.point_ctrl.layout import Observed
-from foundation.tasks.point_ctrl.point_ctrl_env_cfg import InitCfg, PointCtrlEnvCfg, RewardCfg, doubts
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import InitCfg, PointCtrlEnvCfg, RewardCfg, SimCfg, doubts
 from foundation.tasks.saved_params import ConfigError
 
 NOISE_OFF = [f"env.noise.{name}=0" for name in ("position", "attitude", "velocity", "angular_velocity")]
@@ -81,7 +83,29 @@ def test_settings_that_cannot_work_are_refused(override, message):
 
 def test_a_reward_with_which_crashing_pays_is_doubted():
     """2 per metre at a mean distance of 0.9606 * 1.4 m in nine of ten episodes."""
-    assert doubts(PointCtrlEnvCfg()) == []
+    assert doubts(PointCtrlEnvCfg(), load_quad()) == []
     cfg = PointCtrlEnvCfg(init=InitCfg(position=1.4), reward=RewardCfg(position=2.0))
-    assert "crashing pays; raise reward.alive above 2.42" in doubts(cfg)[0]
-    assert doubts(PointCtrlEnvCfg(init=InitCfg(position=1.4), reward=RewardCfg(position=2.0, alive=2.43))) == []
+    assert "crashing pays; raise reward.alive above 2.42" in doubts(cfg, load_quad())[0]
+    cfg = PointCtrlEnvCfg(init=InitCfg(position=1.4), reward=RewardCfg(position=2.0, alive=2.43))
+    assert doubts(cfg, load_quad()) == []
+
+
+@pytest.mark.parametrize(("share", "doubtful"), [(0.99, False), (1.01, True)])
+def test_a_wind_that_full_thrust_cannot_hold_against_is_warned_of(share, doubtful):
+    vehicle = load_quad()
+    # Across the weight, so that the two add up at a right angle.
+    most = math.sqrt(vehicle.max_thrust[0] ** 2 - (vehicle.mass[0] * 9.81) ** 2)
+    found = doubts(PointCtrlEnvCfg(wind=(0.0, share * most, 0.0)), vehicle)
+    assert [text.startswith("to stay in place in env.wind takes a thrust of ") for text in found] == [
+        True
+    ] * doubtful
+
+
+@pytest.mark.parametrize(("dt", "works"), [(0.02, True), (0.021, False)])
+def test_an_episode_lasts_a_step_at_least(dt, works):
+    with (
+        contextlib.nullcontext()
+        if works
+        else pytest.raises(ValueError, match=r"at least one step, sim\.dt=0\.021 s")
+    ):
+        PointCtrlEnvCfg(episode_s=0.02, sim=SimCfg(dt=dt))

@@ -12,7 +12,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
-from foundation.distill.algorithm.hosted import HostedDistillation, require_noise
+from foundation.distill.algorithm.hosted import HostedDistillation, require_noise, require_rows
 from foundation.distill.algorithm.imitation import Imitation
 from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.learning_rate import LearningRate, with_learning_rate
@@ -21,12 +21,13 @@ from foundation.distill.algorithm.nan_guard import NanGuard
 from foundation.distill.algorithm.options import OPTION_NAMES, DaggerOptions, reject_unknown
 from foundation.distill.algorithm.step_recorder import StepRecorder
 from foundation.distill.algorithm.stock_update import StockUpdate, name_for_rsl_rl
-from foundation.distill.algorithm.teachers import load_teacher, load_teachers, missing_file
+from foundation.distill.algorithm.teachers import load_teacher, load_teachers
+from foundation.distill.checkpoint.loading import expanded, missing_file
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.rows import LOSS_MASK
 from foundation.distill.log import logger
 from foundation.distill.metrics import IterationMetrics
-from foundation.distill.observations import converted, prepare_for_images
+from foundation.distill.observations import converted, prepare_inputs
 from foundation.distill.phases import STUDENT_PHASE, TEACHER_PHASE
 from foundation.distill.scalars import ScalarReader
 
@@ -99,6 +100,7 @@ class DaggerDistillation(HostedDistillation):
         if files is None:
             self.teacher_loaded = not getattr(teacher, "needs_checkpoint", True)
             return
+        files = expanded(files)
         self.missing_teacher = missing_file(files)
         if self.missing_teacher is not None:
             logger.warning(
@@ -113,9 +115,10 @@ class DaggerDistillation(HostedDistillation):
         """Set up the recording of steps and the choice of who acts."""
         options, models = self.options, [self.student_model, *self.teachers]
         self.label_range = LabelRange(options.label_clip, self.device)
+        first = storage.observations[0]  # in the environment's types, before they are converted for storing
         self.recorder = StepRecorder(storage, models, self.label_range)
         for model in models:
-            prepare_for_images(model, storage.observations[0])
+            prepare_inputs(model, first)
         self.schedule = options.schedule()
         mixing, threshold = options.teacher_mixing or "episode", options.disagreement_threshold
         self.mixer = ActionMixer(self.schedule, storage.num_envs, self.device, mixing, threshold)
@@ -209,6 +212,7 @@ class DaggerDistillation(HostedDistillation):
                 f"{len(self.ensemble)} teachers are configured, but neither observations nor extras of the "
                 f"environment hold {self.options.teacher_id!r}; name the key with teacher_id"
             )
+        require_rows(rewards, dones)
         rewards, dones = rewards.reshape(-1), dones.reshape(-1)
         self.log_metrics(extras)
         self.mixer.episodes_ended(dones)

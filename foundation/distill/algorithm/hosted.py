@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from rsl_rl.algorithms import Distillation
 from rsl_rl.env import VecEnv
 from rsl_rl.models import MLPModel
+from rsl_rl.utils.logger import Logger
 from tensordict import TensorDict
 
 from foundation.distill.algorithm.label_range import action_range
@@ -163,3 +165,22 @@ def iterations_of_caller() -> tuple[int, int] | None:
         if isinstance(first, int) and isinstance(count, int):
             return first, first + count
     return None
+
+
+def require_rows(rewards: torch.Tensor, dones: torch.Tensor) -> None:
+    """Refuse rewards and done flags of shape (N, 1) where rsl_rl's own logger reads them, and would misread them.
+
+    Raises:
+        ValueError: If the logger of a calling runner is rsl_rl's own, and writes a log.
+    """
+    if rewards.ndim == dones.ndim == 1:
+        return
+    frame = inspect.currentframe()
+    for _ in range(_CALLERS):
+        frame = frame and frame.f_back
+        log = frame and getattr(frame.f_locals.get("self"), "logger", None)
+        if type(log) is Logger and log.log_dir is not None:
+            raise ValueError(
+                f"rewards {tuple(rewards.shape)} and done flags {tuple(dones.shape)} must be of shape (N,) for "
+                "rsl_rl's own logger; squeeze them in the environment, or use foundation.distill:DaggerRunner"
+            )

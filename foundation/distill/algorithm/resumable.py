@@ -28,7 +28,7 @@ from foundation.distill.checkpoint.weights import check_weights, require_optimiz
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.dataset import AggregatedDataset
 from foundation.distill.log import logger
-from foundation.distill.observations import groups_of, prepare_for_images
+from foundation.distill.observations import groups_of, prepare_inputs
 from foundation.distill.tensors import moved
 
 _STATE_VERSION = 1
@@ -166,7 +166,7 @@ class ResumableDistillation(Distillation):
         if network is not None and network != self.teacher_network:
             site = self.teacher_site
             teacher = site.build(network)
-            prepare_for_images(teacher, site.obs)
+            prepare_inputs(teacher, site.obs)
             self._replace_teacher(teacher)
             self.teacher_network = network
 

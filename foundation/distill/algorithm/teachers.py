@@ -22,7 +22,7 @@ from foundation.distill.checkpoint.architecture import (
     differing_settings,
     std_type,
 )
-from foundation.distill.checkpoint.loading import is_policy_file
+from foundation.distill.checkpoint.loading import is_policy_file, missing_file
 from foundation.distill.checkpoint.policy_files import PolicyFile, read_policy_file
 from foundation.distill.checkpoint.run_network import build_model, network_of_run
 from foundation.distill.log import logger
@@ -225,12 +225,6 @@ def differs_from_run(teacher: nn.Module, network: dict[str, Any], weights: dict[
         if not fits:
             return f"activation is {network['activation']} in the run and {layers[1].__name__} in the model"
     return None
-
-
-def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
-    """Return the first of one or several checkpoints that does not exist; None if all do."""
-    paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
-    return next((str(path) for path in paths if not Path(path).is_file()), None)
 
 
 def load_teacher(model: nn.Module, path: str | Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import torch
 from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.manifest import digest_beside
 from foundation.distill.checkpoint.plain_values import ALLOWED
+
+_LFS = b"version https://git-lfs"
 
 
 def load_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> dict[str, Any]:
@@ -55,7 +59,32 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
 
 
 def _damaged(path: Path) -> CheckpointError:
+    with open(path, "rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            return CheckpointError(
+                f"checkpoint {path} is a pointer of Git LFS instead of the file itself; run git lfs pull"
+            )
     return CheckpointError(f"checkpoint {path} is damaged, or not a checkpoint of tensors and plain values")
+
+
+def expanded(checkpoint: str | Path | Sequence[str | Path]) -> str | list[str]:
+    """Return the path of one or several checkpoints with ``~`` as the user's home."""
+    if isinstance(checkpoint, (str, Path)):
+        return os.path.expanduser(checkpoint)
+    return [os.path.expanduser(path) for path in checkpoint]
+
+
+def missing_file(checkpoint: str | Path | Sequence[str | Path]) -> str | None:
+    """Return the first of one or several checkpoints that does not exist; None if all do.
+
+    Raises:
+        CheckpointError: If one is a folder.
+    """
+    paths = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
+    for path in paths:
+        if Path(path).is_dir():
+            raise CheckpointError(f"teacher_checkpoint {path} is a folder; name a checkpoint in it")
+    return next((str(path) for path in paths if not Path(path).is_file()), None)
 
 
 def is_policy_file(path: str | Path) -> bool:

@@ -12,6 +12,7 @@ from rsl_rl.modules import EmpiricalNormalization, GaussianDistribution
 from torch import nn
 
 from foundation.distill.models import EncoderRnnModel
+from foundation.distill.observations import InputConversion
 
 ROWS_AT_ONCE = {"cpu": 2**12, "cuda": 2**20}
 """Observations that :meth:`InferenceMlp.run_rollout` computes at once: on a CPU few enough that activations stay
@@ -53,11 +54,10 @@ class InferenceMlp:
         return (
             type(model.distribution) in (type(None), GaussianDistribution)
             and type(model.obs_normalizer) in (nn.Identity, EmpiricalNormalization)
-            # A hook may change a module's input or output.
-            and not any(
-                m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-                for m in model.modules()
-            )
+            # A hook may change a module's input or output; conversion leaves stored observations as they are.
+            and all(isinstance(hook, InputConversion) for hook in model._forward_pre_hooks.values())
+            and not any(m._forward_pre_hooks for m in model.modules() if m is not model)
+            and not any(m._forward_hooks or m._backward_hooks or m._backward_pre_hooks for m in model.modules())
             and not any(parameter._backward_hooks for parameter in model.parameters())
             # A subclass of Linear, such as a parametrized one, may compute something else.
             and all(type(m) is nn.Linear for m in model.modules() if isinstance(m, nn.Linear))

@@ -44,10 +44,15 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         """Construct as rsl_rl does.
 
         Raises:
-            ValueError: If an episode filter would have to hold back more than fits, NaN is to be skipped but not
-                checked for, or rollouts cannot be recorded as ``cuda_graph`` wants.
+            ValueError: If the algorithm is another one, an episode filter would have to hold back more than fits,
+                NaN is to be skipped but not checked for, or rollouts cannot be recorded as ``cuda_graph`` wants.
         """
         super().__init__(env, train_cfg, log_dir, device)
+        if not isinstance(self.alg, DaggerDistillation):
+            raise ValueError(
+                f"algorithm.class_name is {type(self.alg).__name__}, but DaggerRunner trains "
+                "foundation.distill:DaggerDistillation; set it, or use rsl_rl's own runner or PpoRunner"
+            )
         options = self.alg.options
         self.alg.nan_guard.checks_rollouts = self.cfg.get("check_for_nan", True)
         if options.on_nan == "skip" and not self.alg.nan_guard.checks_rollouts:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.modules import GaussianDistribution, HeteroscedasticGaussianDistribution
+from tensordict import TensorDict
 
-from foundation.distill.algorithm.nan_report import loss_error
+from foundation.distill.algorithm.nan_report import loss_error, step_error
 from foundation.distill.checkpoint import (
     STUDENT,
     CheckpointError,
@@ -22,8 +23,8 @@ from foundation.distill.checkpoint import (
 )
 from foundation.distill.checkpoint.run_state import PpoRunState
 from foundation.distill.checkpoint.weights import load_weights, require_optimizer
-from foundation.distill.observations import convert_storage, converted, prepare_for_images
-from foundation.distill.runner_keys import check_keys
+from foundation.distill.observations import convert_storage, converted, prepare_inputs
+from foundation.distill.runner_keys import check_runner_cfg
 from foundation.distill.runners.base import BaseRunner, Parts
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.tensors import gradient_norm, moved
@@ -44,12 +45,15 @@ class PpoRunner(BaseRunner):
             ValueError: If a key of the configuration is misspelt, the actor's distribution cannot have
                 ``init_noise_std``, or an observation group that is read cannot become float32.
         """
-        check_keys(train_cfg, ("actor", "critic"))
+        check_runner_cfg(train_cfg, ("actor", "critic"))
         super().__init__(env, train_cfg, log_dir, device)
-        read = {group for groups in self.cfg["obs_groups"].values() for group in groups}
-        convert_storage(self.alg.storage, read, "PPO")
+        self._read = {group for groups in self.cfg["obs_groups"].values() for group in groups}
+        convert_storage(self.alg.storage, self._read, "PPO")
         for model in (self.alg.actor, self.alg.critic):
-            prepare_for_images(model, env.get_observations())
+            prepare_inputs(model, env.get_observations())
+        self._checks_steps = self.cfg.get("check_for_nan", True)
+        # rsl_rl would check groups that nobody reads, too.
+        self.cfg: dict = {**self.cfg, "check_for_nan": False}
         self._convert_and_keep()
         self.alg.optimizer.register_step_pre_hook(self._refuse_non_finite_gradients)
         if self.cfg.get("init_from") is not None:
@@ -70,11 +74,18 @@ class PpoRunner(BaseRunner):
         """Let PPO read copies in the types of its storage: the environment may overwrite its tensors in a step."""
         alg, stored = self.alg, self.alg.storage.observations[0]
         act, process, compute_returns = alg.act, alg.process_env_step, alg.compute_returns
+
+        def process_env_step(obs: TensorDict, rewards: torch.Tensor, dones: torch.Tensor, extras: dict) -> None:
+            obs, rewards, dones = converted(obs, stored), rewards.float().reshape(-1), dones.reshape(-1)
+            if self._checks_steps:
+                fields = {f"observations/{name}": obs[name] for name in sorted(self._read)} | {"rewards": rewards}
+                if any(bool(values.isnan().any()) for values in fields.values()):
+                    raise step_error(fields, alg.storage.step)
+            process(obs, rewards, dones, extras)
+
         # The environment may overwrite the actions, too.
         alg.act = lambda obs: act(converted(obs, stored)).clone()
-        alg.process_env_step = lambda obs, rewards, dones, extras: process(
-            converted(obs, stored), rewards.float().reshape(-1), dones.reshape(-1), extras
-        )
+        alg.process_env_step = process_env_step
         alg.compute_returns = lambda obs: compute_returns(converted(obs, stored))
         self.logger.copies_metrics = True
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 
 from foundation.control.lqr import LqrCfg
-from foundation.sim.params import MotorParams
+from foundation.sim.params import GRAVITY, MotorParams, QuadParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg, RaptorFamilyCfg
 from foundation.sim.usd import CF2X
 from foundation.sim.vehicles import VEHICLES
@@ -228,6 +229,8 @@ class PointCtrlEnvCfg:
             raise ValueError(f"init.rotor must be an ordered range from 0, got {tuple(self.init.rotor)}")
         _require_at_least("episode_steps", self.max_episode_length, 1)
         _require_positive("env", self, ["episode_s"])
+        if self.episode_steps is None and self.episode_s < self.sim.dt:
+            raise ValueError(f"episode_s must be at least one step, sim.dt={self.sim.dt} s, got {self.episode_s}")
         _require_at_least("num_envs", self.num_envs, 1)
 
     def _set_states(self, name: str) -> None:
@@ -241,8 +244,28 @@ class PointCtrlEnvCfg:
             setattr(self, group, named)
 
 
-def doubts(cfg: PointCtrlEnvCfg) -> list[str]:
-    """Return a sentence for each setting that can work but hardly is what was meant."""
+def doubts(cfg: PointCtrlEnvCfg, vehicle: QuadParams) -> list[str]:
+    """Return a sentence for each setting that can work but hardly is what was meant.
+
+    Args:
+        cfg: The environment.
+        vehicle: The nominal vehicle, a batch of one.
+    """
+    return _reward_doubts(cfg) + _wind_doubts(cfg, vehicle)
+
+
+def _wind_doubts(cfg: PointCtrlEnvCfg, vehicle: QuadParams) -> list[str]:
+    x, y, z = cfg.wind
+    needed, most = math.hypot(x, y, vehicle.mass[0] * GRAVITY - z), vehicle.max_thrust[0]
+    if needed <= most:
+        return []
+    return [
+        f"to stay in place in env.wind takes a thrust of {needed:.3g} N, and the vehicle has {most:.3g} N; lower "
+        "env.wind"
+    ]
+
+
+def _reward_doubts(cfg: PointCtrlEnvCfg) -> list[str]:
     # The mean distance to the centre of a cube of half-width 1.
     distance = 0.9606 * cfg.init.position * (1.0 - cfg.init.origin_probability)
     typical = cfg.reward.scale * (cfg.reward.alive - cfg.reward.position * distance)

@@ -13,11 +13,11 @@ from foundation.distill import DaggerRunner, PpoRunner
 from foundation.distill.algorithm.label_range import LabelRange
 from tests.distill.algorithm.test_losses import LATENT
 from tests.distill.algorithm.test_teachers import TwoTeachersEnv
+from tests.distill.algorithm.test_types import RUNNERS, train
 from tests.support.hosts import HostEnv, ReusingEnv
 from tests.support.runners import assert_equal, make, student, weights
 from tests.support.toy import ToyEnv, ppo_cfg, runner_cfg, teacher_checkpoint
 
-RUNNERS = [DistillationRunner, DaggerRunner]
 OPTIONS = {
     "two_stage": {"phase1_iterations": 1},
     "stock_update": {"use_dagger": False},
@@ -104,50 +104,6 @@ def test_rsl_rls_own_distillation_is_trained_on_the_wrong_states_by_such_a_host(
     assert any(not torch.equal(fresh[name], reused[name]) for name in fresh)
 
 
-class ConvertedEnv(HostEnv):
-    """Returns a group's numbers in another type, after rounding them to what that type can hold."""
-
-    def __init__(self, env, dtype, back: bool = False) -> None:
-        super().__init__(env)
-        self._dtype, self._back = dtype, back
-
-    def _converted(self, obs):
-        converted = (10.0 * obs["student"]).clamp(0.0, 200.0).to(self._dtype)
-        return obs.set("student", converted.float() if self._back else converted)
-
-    def get_observations(self):
-        return self._converted(super().get_observations())
-
-    def step(self, actions):
-        obs, *others = super().step(actions)
-        return self._converted(obs), *others
-
-
-def train(env, runner_class=DaggerRunner, **options):
-    runner = make(env, runner=runner_class, phase1_iterations=1, **options)
-    torch.manual_seed(1)
-    runner.learn(3)
-    return runner
-
-
-class TestTypes:
-    @pytest.mark.parametrize("runner_class", RUNNERS)
-    @pytest.mark.parametrize("use_dagger", [True, False])
-    @pytest.mark.parametrize(
-        "dtype",
-        [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool],
-    )
-    def test_numbers_of_any_type_train_as_float32(self, dtype, use_dagger, runner_class, caplog):
-        got = train(ConvertedEnv(ToyEnv(), dtype), runner_class, use_dagger=use_dagger)
-        assert caplog.text.count(f"observation group 'student' of dtype {dtype} is converted to float32") == 1
-        expected = train(ConvertedEnv(ToyEnv(), dtype, back=True), runner_class, use_dagger=use_dagger)
-        assert_equal(weights(got), weights(expected))
-
-    def test_complex_numbers_are_refused_by_group_and_type(self):
-        with pytest.raises(ValueError, match=r"group 'student' has dtype torch\.complex64, which cannot"):
-            make(ConvertedEnv(ToyEnv(), torch.complex64))
-
-
 class MoreGroupsEnv(HostEnv):
     """Adds observation groups."""
 
@@ -170,6 +126,21 @@ class TestGroups:
         unread = {"unread": torch.full((6, 2), value), "phase": torch.zeros(6, 1, dtype=torch.complex64)}
         got = train(MoreGroupsEnv(ToyEnv(), **unread), use_dagger=use_dagger)
         assert_equal(weights(got), weights(train(ToyEnv(), use_dagger=use_dagger)))
+
+    @pytest.mark.parametrize("value", [float("inf"), float("nan")])
+    def test_a_teacher_is_trained_beside_values_that_nobody_reads(self, value, tmp_path):
+        actors = []
+        for env in (ToyEnv(), MoreGroupsEnv(ToyEnv(), unread=torch.full((6, 2), value))):
+            torch.manual_seed(0)
+            runner = PpoRunner(env, ppo_cfg(10, schedule="fixed"), str(tmp_path), "cpu")
+            runner.learn(2)
+            actors.append(dict(runner.alg.actor.state_dict()))
+        assert_equal(*actors)
+        cfg = ppo_cfg(10)
+        cfg["obs_groups"]["critic"] = ["teacher", "unread"]
+        runner = PpoRunner(MoreGroupsEnv(ToyEnv(), unread=torch.full((6, 2), float("nan"))), cfg, None, "cpu")
+        with pytest.raises(ValueError, match="NaN or infinity in observations/unread of environments"):
+            runner.learn(1)
 
     @pytest.mark.parametrize("use_dagger", [True, False])
     @pytest.mark.parametrize("role", ["student", "teacher"])
@@ -217,6 +188,11 @@ class TestShapes:
             runs.append(runner)
         assert_equal(weights(runs[0]), weights(runs[1]))
         assert list(runs[0].logger.rewbuffer) == list(runs[1].logger.rewbuffer) != []
+
+    def test_rsl_rls_own_runner_refuses_columns_where_its_logger_would_misread_them(self, tmp_path):
+        make(ColumnsEnv(ToyEnv())).learn(1)
+        with pytest.raises(ValueError, match=r"rewards \(6, 1\) and done flags \(6, 1\) must be of shape \(N,\)"):
+            make(ColumnsEnv(ToyEnv()), log_dir=tmp_path).learn(1)
 
     @pytest.mark.parametrize("name", sorted(OPTIONS))
     def test_one_environment_is_enough(self, name, tmp_path):

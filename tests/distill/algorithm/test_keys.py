@@ -67,6 +67,99 @@ def test_of_the_algorithm(runner_class):
         make(runner=runner_class, samplng="uniform")
 
 
+VALUES = [
+    ({"num_steps_per_env": 0}, "num_steps_per_env must be a whole number of at least 1, got 0"),
+    ({"num_steps_per_env": "24"}, "num_steps_per_env must be a whole number of at least 1, got '24'"),
+    ({"num_steps_per_env": 2.0}, "num_steps_per_env must be a whole number of at least 1, got 2.0"),
+    ({"save_interval": 0}, "save_interval must be a whole number of at least 1, got 0"),
+    ({"logger": "wandbb"}, "logger must be one of tensorboard, wandb, neptune, .* got 'wandbb'"),
+    ({"obs_groups": ["student"]}, r"obs_groups must name the observation groups of .*, got \['student'\]"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), VALUES)
+@pytest.mark.parametrize("runner_class", [*RUNNERS, PpoRunner])
+def test_values_that_cannot_work_are_refused_too(runner_class, value, message):
+    refuses(runner_class, (ppo_cfg(10) if runner_class is PpoRunner else runner_cfg()) | value, message)
+
+
+@pytest.mark.parametrize("key", ["num_steps_per_env", "obs_groups"])
+def test_keys_that_lack_are_named(key):
+    for runner_class, cfg in ((DaggerRunner, runner_cfg()), (PpoRunner, ppo_cfg(10))):
+        del cfg[key]
+        refuses(runner_class, cfg, f"the runner's configuration lacks {key};")
+
+
+@pytest.mark.parametrize("role", ["student", "teacher", "actor", "critic"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "{role} must be a configuration with class_name, got None"),
+        ({"hidden_dims": []}, r"{role}.hidden_dims must be a list of layer sizes, such as \[64, 64\], got \[\]"),
+        ({"hidden_dims": 64}, "{role}.hidden_dims must be a list of layer sizes, .* got 64"),
+        ({"hidden_dims": [64, 0]}, r"{role}.hidden_dims must be a list of layer sizes, .* got \[64, 0\]"),
+    ],
+)
+def test_values_of_a_model_that_cannot_work_are_refused(role, value, message):
+    cfg = ppo_cfg(10) if role in ("actor", "critic") else runner_cfg()
+    cfg[role] = value if value is None else cfg[role] | value
+    for runner_class in RUNNERS if role in ("student", "teacher") else [PpoRunner]:
+        refuses(runner_class, copy.deepcopy(cfg), message.format(role=role))
+
+
+@pytest.mark.parametrize(
+    ("obs_groups", "message"),
+    [
+        ({"student": "student", "teacher": ["teacher"]}, r"obs_groups\['student'\] must be a list of names"),
+        # rsl_rl would give the student the group of its name, with a warning only.
+        ({"studnet": ["teacher"], "teacher": ["teacher"]}, "no groups for 'student', but for 'studnet'"),
+        ({"policy": ["student"], "teacher": ["teacher"]}, "no groups for 'student', but for 'policy'"),
+    ],
+)
+@pytest.mark.parametrize("runner_class", RUNNERS)
+def test_groups_that_nobody_reads_are_refused_where_a_models_are_missing(runner_class, obs_groups, message):
+    refuses(runner_class, runner_cfg() | {"obs_groups": obs_groups}, message)
+
+
+def test_further_groups_of_a_host_are_its_own():
+    cfg = runner_cfg()
+    cfg["obs_groups"]["mine"] = ["student"]
+    DistillationRunner(ToyEnv(), cfg, None, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("init_noise_std", 1.0, "since rsl_rl 5 it is init_std of distribution_cfg"),
+        ("noise_std_type", "log", "since rsl_rl 5 it is std_type of distribution_cfg"),
+        ("student_hidden_dims", [8], "since rsl_rl 4 it is hidden_dims"),
+        ("rnn_hidden_dim", 8, "it needs class_name=RNNModel"),
+        ("cnn_cfg", {}, "it needs class_name=CNNModel"),
+        ("colour", "red", "leave it out"),
+    ],
+)
+def test_keys_of_models_of_other_versions_and_classes_say_what_to_do(key, value, hint):
+    cfg = runner_cfg()
+    cfg["student"][key] = value
+    refuses(DaggerRunner, cfg, f"student has an unknown key '{key}': MLPModel takes .*; {hint}")
+
+
+@pytest.mark.parametrize(("wanted", "warnings"), [(True, 0), (False, 1), (None, 0)])
+def test_a_normalisation_of_rsl_rl_3_beside_the_models_costs_a_warning_where_it_differs(wanted, warnings, caplog):
+    DistillationRunner(ToyEnv(), runner_cfg() | {"empirical_normalization": wanted}, None, "cpu")
+    assert caplog.text.count("it is now obs_normalization of student and teacher") == warnings
+
+
+def test_configurations_for_other_runners_are_refused():
+    with pytest.raises(ValueError, match=r"algorithm\.class_name is PPO, but DaggerRunner trains foundation"):
+        DaggerRunner(ToyEnv(), ppo_cfg(10), None, "cpu")
+    with pytest.raises(ValueError, match=r"algorithm\.class_name is Distillation, but DaggerRunner trains"):
+        DaggerRunner(ToyEnv(), runner_cfg("Distillation", gradient_length=5), None, "cpu")
+    refuses(PpoRunner, runner_cfg(), "the runner's configuration lacks actor, critic; actor and critic configure")
+    old = {"policy": {"class_name": "ActorCritic"}, "empirical_normalization": True, "num_steps_per_env": 5}
+    refuses(PpoRunner, old, "is of rsl_rl 3: policy is now actor and critic, .*; empirical_normalization is now")
+
+
 def test_a_model_without_a_class_is_named():
     cfg = runner_cfg()
     del cfg["teacher"]["class_name"]

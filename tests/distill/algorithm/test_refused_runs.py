@@ -42,6 +42,14 @@ class Weightless(torch.nn.Module):
         return None
 
 
+class Bare(Weightless):
+    """The same, that does not say which groups it reads."""
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        del self.obs_groups
+
+
 def build(runner=DaggerRunner, teacher=None, student=None, log_dir=None, **options):
     torch.manual_seed(0)
     cfg = runner_cfg(student=student, max_buffer_size=10_000, **options)
@@ -110,3 +118,15 @@ def test_a_teacher_that_computes_its_actions_needs_no_checkpoint_and_its_run_con
     again.learn(1)
     rows = again.alg.history[:]
     assert torch.equal(rows["teacher_actions"], -rows["obs/teacher"])
+
+
+@pytest.mark.parametrize("runner_class", RUNNERS)
+def test_a_teacher_that_does_not_say_what_it_reads_may_read_all(runner_class):
+    runner = build(runner_class, {"class_name": f"{__name__}:Bare"})
+    assert not hasattr(runner.alg.teacher_model, "obs_groups")
+    runner.learn(1)
+    groups = runner.alg.storage.observations.keys()
+    assert {"student", "teacher"} <= set(groups)
+    told = build(runner_class, {"class_name": f"{__name__}:Weightless"})
+    told.learn(1)
+    assert_equal(weights(runner), weights(told))

@@ -7,7 +7,7 @@ import torch
 from rsl_rl.runners import DistillationRunner
 
 from foundation.distill.checkpoint import CheckpointError
-from tests.support.runners import stock_runner
+from tests.support.runners import assert_equal, make, stock_runner
 from tests.support.runners import student as rnn
 from tests.support.toy import GAUSSIAN, MODEL, ToyEnv, runner_cfg, teacher_checkpoint
 
@@ -197,3 +197,26 @@ def test_teachers_with_and_without_a_standard_deviation_may_be_mixed_where_the_l
     assert [model.distribution is None for model in again.alg.teachers] == [False, True]
     with pytest.raises(ValueError, match="loss_type=kl needs a Gaussian teacher, and this one has no standard"):
         build(TwoTeachersEnv("obs"), checkpoints, loss_type="kl")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_teacher_in_the_users_home_is_found(several, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(teacher_checkpoint(7), tmp_path / "teacher.pt")
+    files = ["~/teacher.pt"] * 2 if several else "~/teacher.pt"
+    alg = make(TwoTeachersEnv("obs") if several else None, teacher_checkpoint=files).alg
+    for teacher in alg.teachers:
+        assert_equal(dict(teacher.state_dict()), dict(teacher_checkpoint(7)["actor_state_dict"]))
+
+
+def test_a_folder_is_no_teacher(tmp_path):
+    with pytest.raises(
+        CheckpointError, match=f"teacher_checkpoint {tmp_path} is a folder; name a checkpoint in it"
+    ):
+        make(teacher_checkpoint=str(tmp_path))
+
+
+def test_a_pointer_of_git_lfs_is_no_teacher(tmp_path):
+    (tmp_path / "teacher.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    with pytest.raises(CheckpointError, match="a pointer of Git LFS instead of the file itself; run git lfs pull"):
+        make(teacher_checkpoint=str(tmp_path / "teacher.pt"))

@@ -8,7 +8,8 @@ from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill import PpoRunner
 from foundation.evaluation import evaluate
-from tests.distill.algorithm.test_hosts import ConvertedEnv, MoreGroupsEnv
+from tests.distill.algorithm.test_hosts import MoreGroupsEnv
+from tests.distill.algorithm.test_types import ConvertedEnv
 from tests.support.hosts import HostEnv
 from tests.support.runners import assert_equal
 from tests.support.toy import CNN, MODEL, RNN, ImageEnv, ToyEnv, ppo_cfg
