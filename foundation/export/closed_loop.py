@@ -124,6 +124,7 @@ def require_agreement(
         ExportError: If an action differs by more than the tolerance, or is not finite.
     """
     tolerance = TOLERANCE if tolerance is None else tolerance
+    require_tolerance(tolerance)
     with repeated_generators() as repeat:
         env = make_env()
         stepper = make_stepper(env.num_envs)

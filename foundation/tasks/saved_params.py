@@ -11,7 +11,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 from foundation.tasks.run_vehicle import save_vehicle, use_vehicle
 
 PARAMS = "params"
@@ -54,6 +53,9 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such file, or it does not hold parameters.
     """
+    # It loads torch, and the registry of tasks does without.
+    from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
+
     if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist; give a run folder that holds {PARAMS}/env.yaml and agent.yaml")
     try:

@@ -109,7 +109,10 @@ def test_all_leaves_c_out_and_says_so_where_the_network_cannot_be_written_in_c(s
     with pytest.raises(SystemExit) as caught:
         export.main(["--checkpoint", str(run), "--output", str(tmp_path / "out"), "--format", "c"])
     assert caught.value.code == 1
-    assert "cannot be written as C, only MLPModel and RNNModel; use onnx or torchscript" in capsys.readouterr().err
+    assert (
+        "cannot be written as C, only MLPModel, RNNModel and EncoderRnnModel; use onnx or torchscript"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_packaged_teacher_is_exported_to_the_working_directory(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from tensordict import TensorDict
 from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 
 _OF_4 = ("stochastic", "init_noise_std", "noise_std_type", "state_dependent_std")
-_OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg")
+_OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg", "encoder_dims")
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
 
 
