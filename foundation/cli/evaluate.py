@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import check_device, flight_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
-from foundation.cli.paths import beside, find_checkpoint, require_writable
+from foundation.cli.paths import beside, find_checkpoint, newest_or_packaged, require_writable
+from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = flight_parser("evaluate", __doc__, "", num_envs=1024)
-    parser.add_argument("--teacher", help="a teacher's checkpoint or run folder")
+    parser.add_argument(
+        "--teacher", help="a teacher's checkpoint or run folder, or expert: the expert of task foundation"
+    )
     parser.add_argument("--student", help="a student's checkpoint or run folder, distilled or fine-tuned")
     parser.add_argument(
         "--num_seeds", type=int, default=5, help="seeds to fly, from --seed on, for intervals (default: 5)"
@@ -108,6 +111,8 @@ def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     """Return the checkpoints by role."""
     given = {"teacher": args.teacher, "student": args.student}
     checkpoints = {role: find_checkpoint(path, None, None) for role, path in given.items() if path is not None}
+    if not checkpoints and args.task == "foundation":
+        return {"teacher": Path(EXPERT), "student": newest_or_packaged(args.task, args.task, "Evaluate")}
     if not checkpoints:
         raise UsageError("nothing to evaluate; give --teacher, --student, or both")
     return checkpoints

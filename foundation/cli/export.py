@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from foundation.cli.errors import RUN_FAILED, UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
-from foundation.cli.paths import EXPORTED, beside, find_checkpoint
+from foundation.cli.paths import EXPORTED, beside, find_checkpoint, newest_or_packaged
+from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
     from foundation.export.exporter import Export
@@ -39,12 +40,16 @@ flight parts from the policy's is printed.
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("export", __doc__, EPILOG)
-    parser.add_argument("--checkpoint", help="a checkpoint or run folder (default: the newest run's newest)")
+    parser.add_argument(
+        "--checkpoint",
+        help="a checkpoint or run folder (default: the newest run's newest; without runs of task "
+        "foundation its packaged student)",
+    )
     parser.add_argument("--load_run", help="name of the run's folder (default: the newest)")
     parser.add_argument("--format", choices=FORMATS, default="all", help="what to write (default: all)")
     parser.add_argument(
         "--output",
-        help="folder to write to (default: exported/ in the run's folder; for the packaged teacher in the working "
+        help="folder to write to (default: exported/ in the run's folder; for a packaged policy in the working "
         "directory)",
     )
     parser.add_argument(
@@ -97,7 +102,13 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
     except ExportError as error:
         raise UsageError(f"--tolerance: {error}") from None
     task = load_task(args.task)
-    checkpoint = find_checkpoint(args.checkpoint, args.load_run, resolve(task.agent_cfg)().experiment_name)
+    experiment = resolve(task.agent_cfg)().experiment_name
+    if args.task == "foundation" and args.checkpoint is None and args.load_run is None:
+        checkpoint = newest_or_packaged(args.task, experiment, "Export")
+    else:
+        checkpoint = find_checkpoint(args.checkpoint, args.load_run, experiment)
+    if str(checkpoint) == EXPERT:
+        raise UsageError("--checkpoint expert is no network: it reads the vehicle's parameters; export a student")
     if any(override.startswith("env.num_envs=") for override in overrides):
         raise UsageError(f"env.num_envs has no effect: {NUM_ENVS} vehicles check an export")
     env_cfg = flown_environment(task, {"policy": checkpoint}, overrides, {"env.num_envs": NUM_ENVS})

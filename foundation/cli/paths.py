@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foundation.cli.errors import UsageError
 from foundation.cli.flown import is_of_a_task
+from foundation.tasks.packaged import EXPERT, packaged_policy
 
 LOG_ROOT = Path("logs") / "rsl_rl"
 """Folder of all experiments, relative to the working directory."""
@@ -46,14 +47,17 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     The newest checkpoint is the newest intact one; those passed over are printed with the reason.
 
     Args:
-        checkpoint: Path of a file, of a run folder (its newest checkpoint), of an experiment's folder or of that
-            of all experiments (its newest run), or the name of a file in the run; None for the run's newest.
+        checkpoint: ``expert``, or the path of a file, of a run folder (its newest checkpoint), of an experiment's
+            folder or of that of all experiments (its newest run), or the name of a file in the run; None for the
+            run's newest.
         load_run: Name of the run's folder under ``logs/rsl_rl/<experiment>``; None for the newest.
         experiment: Name of the experiment; None accepts paths only.
 
     Raises:
         UsageError: If there is no such checkpoint; lists those that exist.
     """
+    if checkpoint == EXPERT:
+        return Path(EXPERT)
     if checkpoint is not None:
         path = Path(checkpoint).expanduser()
         if os.path.exists(path):
@@ -77,6 +81,23 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     if not path.is_file():
         raise UsageError(f"there is no {checkpoint} in {runs[0]}; it holds {_checkpoints_in(runs[0])}")
     return path
+
+
+def newest_or_packaged(task: str, experiment: str | None, label: str) -> Path:
+    """Return the newest run's checkpoint, or the task's packaged policy if there are no runs yet, and say so.
+
+    Args:
+        task: Name of the task.
+        experiment: Name of the experiment; None looks at all of them.
+        label: Beginning of the line.
+    """
+    folder = LOG_ROOT if experiment is None else LOG_ROOT / experiment
+    if any(path.is_file() for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern)):
+        return find_checkpoint(str(folder), None, None)
+    packaged = packaged_policy(task)
+    role = "student" if packaged != packaged_policy("") else "teacher"
+    print(f"[{label}] there are no runs under {folder} yet; the packaged {role} flies", flush=True)
+    return packaged
 
 
 def params_to_repeat(name: str) -> Path:

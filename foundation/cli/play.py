@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import add_server_flags, check_device, flight_parser, parse, server_address
 from foundation.cli.flown import flown_environment, print_vehicle
-from foundation.cli.paths import LOG_ROOT, beside, find_checkpoint, require_writable
+from foundation.cli.paths import beside, find_checkpoint, newest_or_packaged, require_writable
 
 if TYPE_CHECKING:
     from foundation.evaluation.policies import Policy
@@ -149,14 +149,9 @@ def _check_flags(args: argparse.Namespace, live: bool, episode_steps: int) -> No
 
 
 def _checkpoint(args: argparse.Namespace, experiment: str) -> Path:
-    from foundation.tasks import packaged_teacher
-
     if args.checkpoint is not None or args.load_run is not None:
         return find_checkpoint(args.checkpoint, args.load_run, experiment)
-    if any(path.is_file() for path in LOG_ROOT.glob("*/*/*.pt")):
-        return find_checkpoint(str(LOG_ROOT), None, None)
-    print(f"[Play] there are no runs under {LOG_ROOT} yet; the packaged teacher flies", flush=True)
-    return packaged_teacher()
+    return newest_or_packaged(args.task, experiment if args.task == "foundation" else None, "Play")
 
 
 def _output(flag: str, given: str | None, checkpoint: Path, suffix: str) -> Path:

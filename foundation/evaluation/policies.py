@@ -19,7 +19,9 @@ from foundation.distill.checkpoint import (
     present_layout,
 )
 from foundation.distill.checkpoint.run_network import build_model, groups_in, network_in
+from foundation.distill.models import ObservedActions
 from foundation.distill.observations import prepare_inputs
+from foundation.tasks.packaged import EXPERT
 from foundation.tasks.saved_params import load_params
 
 
@@ -59,7 +61,8 @@ def load_policy(
 
     Args:
         path: A checkpoint of a distillation run (a student), or of a PPO run: a teacher, or a student if its actor
-            reads nothing but the student's observations, as a fine-tuned one does.
+            reads nothing but the student's observations, as a fine-tuned one does; ``expert`` stands for the
+            actions in the observation group of this name.
         obs: Example observations.
         num_actions: Number of actions.
         device: Torch device.
@@ -69,6 +72,8 @@ def load_policy(
         CheckpointError: If the checkpoint cannot be used or holds the other role.
     """
     path = Path(path).expanduser()
+    if str(path) == EXPERT:
+        return Policy(_expert(obs, num_actions), _required(TEACHER, role, path), path)  # pyright: ignore
     state = present_layout(load_checkpoint(path, device), f"checkpoint {path}")
     kind = checkpoint_kind(state, path)
     cfg_key, state_key = _MODEL_KEYS[kind]
@@ -88,7 +93,18 @@ def load_policy(
             f"checkpoint {path}: the network in {path.parent / 'params' / 'agent.yaml'} cannot be made for this "
             f"environment, whose observation groups are {', '.join(map(str, obs.keys()))}: {reason}"
         ) from error
+    load_role = _required(found, role, path)
+    load_weights(model, state[state_key], f"checkpoint {path}")
+    return Policy(model.to(device).eval(), load_role, path)
+
+
+def _required(found: str, role: str | None, path: Path) -> str:
     if role is not None and found != role:
         raise CheckpointError(f"checkpoint {path} holds a {found}, expected a {role}; give --{found} instead")
-    load_weights(model, state[state_key], f"checkpoint {path}")
-    return Policy(model.to(device).eval(), found, path)
+    return found
+
+
+def _expert(obs: TensorDict, num_actions: int) -> ObservedActions:
+    if EXPERT not in obs.keys():  # noqa: SIM118 - not every version of tensordict iterates over names
+        raise CheckpointError("the environment computes no expert's actions; set env.expert={}")
+    return ObservedActions(obs, {TEACHER: [EXPERT]}, TEACHER, num_actions)

@@ -6,11 +6,27 @@ import difflib
 from typing import Any
 
 from foundation.tasks.config import resolve
-from foundation.tasks.packaged import is_packaged, packaged_teacher
+from foundation.tasks.packaged import (
+    EXPERT,
+    is_packaged,
+    packaged_policy,
+    packaged_student,
+    packaged_teacher,
+)
 from foundation.tasks.saved_params import ConfigError
 from foundation.tasks.task_spec import TaskSpec
 
-__all__ = ["TASKS", "TaskSpec", "create_env", "is_packaged", "load_task", "packaged_teacher"]
+__all__ = [
+    "EXPERT",
+    "TASKS",
+    "TaskSpec",
+    "create_env",
+    "is_packaged",
+    "load_task",
+    "packaged_policy",
+    "packaged_student",
+    "packaged_teacher",
+]
 
 
 _POINT_CTRL = "foundation.tasks.point_ctrl"

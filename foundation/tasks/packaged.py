@@ -1,10 +1,14 @@
-"""The teacher that comes with the package."""
+"""The policies that come with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_TEACHER = Path(__file__).parent / "point_ctrl" / "assets" / "teacher" / "best_model.pt"
+_TASKS = Path(__file__).parent
+_TEACHER = _TASKS / "point_ctrl" / "assets" / "teacher" / "best_model.pt"
+_STUDENT = _TASKS / "foundation" / "assets" / "student" / "best_model.pt"
+EXPERT = "expert"
+"""Stands for the actions that the environment's expert computes where a checkpoint is asked for."""
 
 
 def packaged_teacher() -> Path:
@@ -12,6 +16,16 @@ def packaged_teacher() -> Path:
     return _TEACHER
 
 
+def packaged_student() -> Path:
+    """Return the checkpoint of the packaged foundation policy."""
+    return _STUDENT
+
+
+def packaged_policy(task: str) -> Path:
+    """Return the packaged policy that flies a task where there are no runs yet."""
+    return _STUDENT if task == "foundation" else _TEACHER
+
+
 def is_packaged(checkpoint: Path) -> bool:
-    """Return whether a checkpoint is the packaged teacher's."""
-    return checkpoint.resolve() == _TEACHER.resolve()
+    """Return whether a policy came with the package."""
+    return str(checkpoint) == EXPERT or checkpoint.resolve() in (_TEACHER.resolve(), _STUDENT.resolve())
