@@ -50,15 +50,8 @@ class EncoderRnnModel(RNNModel):
             rnn_type: ``gru`` or ``lstm``.
             rnn_hidden_dim: Width of the hidden state.
             rnn_num_layers: Recurrent layers.
-            encoder_dims: Widths of the dense layers before the recurrent ones, at least one.
-
-        Raises:
-            ValueError: If there is no encoder.
+            encoder_dims: Widths of the dense layers before the recurrent ones; empty is no encoder.
         """
-        if not encoder_dims:
-            raise ValueError(
-                "encoder_dims must have at least one width; without an encoder take class_name=RNNModel"
-            )
         # rsl_rl's MLP has at least one hidden layer.
         super().__init__(
             obs, obs_groups, obs_set, output_dim, hidden_dims or (1,), activation, obs_normalization,

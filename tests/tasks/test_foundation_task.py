@@ -155,3 +155,49 @@ def test_states_of_earlier_versions_load_with_new_columns_at_zero():
     assert torch.equal(loaded["episode"][:, :7], state["episode"][:, :7])
     with pytest.raises(ValueError, match="'episode' does not fit 8 environments"):
         other.load_state_dict(state | {"episode": state["episode"][:4]})
+
+
+def test_late_sensors_show_the_motion_of_the_step_before_and_the_newest_action():
+    settings = ["env.noise.delay=0.02", "env.noise.delayed_share=0.5", "env.episode_steps=12"]
+    late, prompt = make(32, overrides=settings), make(32, overrides=settings[2:])
+    generator = torch.Generator().manual_seed(0)
+    seen = [prompt.get_observations()["student"]]
+    torch.testing.assert_close(late.get_observations()["student"], seen[0])
+    begun = [torch.zeros(32, dtype=torch.long)]
+    for _ in range(30):
+        action = prompt.get_observations()["expert"] + 0.2 * torch.randn(32, 4, generator=generator)
+        obs, _, done, _ = prompt.step(action)
+        late_obs, *_ = late.step(action)
+        seen.append(obs["student"])
+        begun.append(torch.where(done > 0, 0, begun[-1] + 1))
+        rows, age = torch.arange(16), begun[-1][:16].clamp(max=2)
+        expected = torch.stack(seen)[len(seen) - 1 - age, rows, :18]
+        torch.testing.assert_close(late_obs["student"][:16, :18], expected)
+        # The others are prompt, and everybody knows the own command; the teacher's sight is never late.
+        torch.testing.assert_close(late_obs["student"][16:], obs["student"][16:])
+        torch.testing.assert_close(late_obs["student"][:, 18:], obs["student"][:, 18:])
+        torch.testing.assert_close(late_obs["teacher"], obs["teacher"])
+        torch.testing.assert_close(late.get_observations()["student"], late_obs["student"])
+    assert (torch.stack(begun)[1:] == 0).sum() > 32
+
+
+def test_a_delay_is_restored_with_the_state():
+    env, other = (make(8, overrides=["env.noise.delay=0.03"]) for _ in range(2))
+    for _ in range(5):
+        env.step(env.get_observations()["expert"])
+    other.load_state_dict(env.state_dict())
+    action = env.get_observations()["expert"]
+    torch.testing.assert_close(other.step(action)[0]["student"], env.step(action)[0]["student"], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("env.noise.delay=0.015", "noise.delay must be a multiple of the control step, 0.01 s, got 0.015"),
+        ("env.noise.delay=-0.01", "noise.delay must be at least 0"),
+        ("env.noise.delayed_share=0", r"noise.delayed_share must lie in \(0, 1\]"),
+    ],
+)
+def test_delays_that_cannot_be_are_refused(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        make(overrides=[setting])

@@ -4,7 +4,6 @@
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,9 @@ from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
 from foundation.tasks.point_ctrl.kernels.step import task_kernels
 from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM
-from foundation.tasks.point_ctrl.point_ctrl_env_cfg import NOISE_DT, NoiseCfg, PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.noise_cfg import noise_at
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.sensor_delay import SensorDelay
 from foundation.tasks.point_ctrl.vehicles import (
     descriptors,
     nominal_vehicle,
@@ -71,6 +72,8 @@ class PointCtrlEnv(VecEnv):
         self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
         self.device = self.sim.device
         self.expert = None if cfg.expert is None else LqrExpert(vehicles, cfg.expert, cfg.sim.dt, self.device)
+        late = torch.arange(self.num_envs, device=self.device) < round(cfg.noise.delayed_share * self.num_envs)
+        self.sensor_delay = SensorDelay(cfg.delay_steps, late) if cfg.delay_steps else None
         self._allocate(seed)
         self._record_kernels()
         self.reset()
@@ -92,11 +95,11 @@ class PointCtrlEnv(VecEnv):
 
     def reset(self) -> tuple[TensorDict, dict]:
         """Reset every environment and return the first observations."""
-        return self._observe(reset=True), {}
+        return self._delayed(self._observe(reset=True), advance=True), {}
 
     def get_observations(self) -> TensorDict:
         """Return the current observations without drawing new noise."""
-        return self._observe(reset=False)
+        return self._delayed(self._observe(reset=False), advance=False)
 
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
         """Advance by one control step; finished environments return the first observation of a new episode.
@@ -109,7 +112,7 @@ class PointCtrlEnv(VecEnv):
             with the metrics of the episodes that ended in this step.
         """
         self._actions.copy_(actions)
-        obs, done = self._launch(self._env_step), self._task["done"].clone()
+        obs, done = self._delayed(self._launch(self._env_step), advance=True), self._task["done"].clone()
         extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log(done)}
         if self.on_step is not None:
             self.on_step(done)
@@ -179,6 +182,14 @@ class PointCtrlEnv(VecEnv):
         state = (sim.vehicle, sim.pos_w, sim.quat_wb, sim.vel_w, sim.ang_vel_b, sim.rotor)
         return 2.0 * expert(*state, 0.5 * (last_action + 1.0), sim.force_w) - 1.0
 
+    def _delayed(self, obs: TensorDict, advance: bool) -> TensorDict:
+        delay = self.sensor_delay
+        if delay is not None:
+            student = obs["student"]
+            begun = self.episode_length_buf == 0
+            obs["student"] = delay.advance(student, begun) if advance else delay.due(student)
+        return obs
+
     def _episode_log(self, done: torch.Tensor) -> Mapping[str, torch.Tensor]:
         if self.device.type != "cpu":
             return DeferredEpisodeLog(self._task["finished"].clone(), done)
@@ -188,7 +199,8 @@ class PointCtrlEnv(VecEnv):
         return episode_metrics(self._host_finished[self._host_done.nonzero()[0]])
 
     def _state_tensors(self) -> dict[str, torch.Tensor]:
-        return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | self._task
+        late = {} if self.sensor_delay is None else {"measured": self.sensor_delay.measured}
+        return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | self._task | late
 
     def _allocate(self, seed: int) -> None:
         n, padded = self.num_envs, self.sim.padded_envs
@@ -238,11 +250,6 @@ class PointCtrlEnv(VecEnv):
         observe_all, env_step = task_kernels(lanes)
         self._observe_all = RecordedLaunch(observe_all, self.sim.blocks, observing, self.device)
         self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)
-
-
-def noise_at(noise: NoiseCfg, dt: float) -> NoiseCfg:
-    """Return the noise for a control step [s]: white noise has a constant density, not a constant deviation."""
-    return replace(noise, angular_velocity=noise.angular_velocity / math.sqrt(dt / NOISE_DT))
 
 
 def _with_columns(saved: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

@@ -12,14 +12,13 @@ from foundation.sim.params import GRAVITY, MotorParams, QuadParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg, RaptorFamilyCfg
 from foundation.sim.usd import CF2X
 from foundation.sim.vehicles import VEHICLES
+from foundation.tasks.point_ctrl.noise_cfg import NoiseCfg
 from foundation.tasks.point_ctrl.states_cfg import STATES, InitCfg, TerminationCfg
 
 SHORTEST_DT = 1e-4
 """Shortest control step [s]: an episode of five seconds has 50 000 of them."""
 LONGEST_DT = 0.05
 """Longest control step [s]: a quadrotor tumbles in a few tenths of a second."""
-NOISE_DT = 0.01
-"""Control step [s] for which the noise of the gyroscope is given."""
 
 
 @dataclass
@@ -132,26 +131,6 @@ class RewardCfg:
 
 
 @dataclass
-class NoiseCfg:
-    """Standard deviation of the Gaussian noise on the student's observation; the teacher's has none.
-
-    Angular velocity: the Bosch BMI088 gyroscope of the Crazyflie 2.1, 0.014 deg/s per root hertz
-    (datasheet) over 100 Hz. The others are engineering assumptions for an on-board estimator fed by
-    Lighthouse positioning, whose jitter is of the order of a millimetre (arXiv 2104.11523).
-    """
-
-    position: float = 0.001
-    """Position, per axis [m]."""
-    attitude: float = 0.005
-    """Rotation about each body axis [rad]."""
-    velocity: float = 0.01
-    """Linear velocity, per axis [m/s]."""
-    angular_velocity: float = 0.00244
-    """Angular velocity, per axis [rad/s], at a control step of 10 ms; white noise, so at another one it is
-    divided by the root of dt / 10 ms."""
-
-
-@dataclass
 class MetricsCfg:
     """How an episode's metrics are measured."""
 
@@ -200,6 +179,11 @@ class PointCtrlEnvCfg:
         return min(max(1, round(self.metrics.window / self.sim.dt)), self.max_episode_length)
 
     @property
+    def delay_steps(self) -> int:
+        """Control steps of ``noise.delay``."""
+        return round(self.noise.delay / self.sim.dt)
+
+    @property
     def max_episode_length(self) -> int:
         """Control steps after which an episode ends."""
         if self.episode_steps is not None:
@@ -232,6 +216,12 @@ class PointCtrlEnvCfg:
         if self.episode_steps is None and self.episode_s < self.sim.dt:
             raise ValueError(f"episode_s must be at least one step, sim.dt={self.sim.dt} s, got {self.episode_s}")
         _require_at_least("num_envs", self.num_envs, 1)
+        if not 0.0 < self.noise.delayed_share <= 1.0:
+            raise ValueError(f"noise.delayed_share must lie in (0, 1], got {self.noise.delayed_share}")
+        if abs(self.noise.delay / self.sim.dt - self.delay_steps) > 1e-6:
+            raise ValueError(
+                f"noise.delay must be a multiple of the control step, {self.sim.dt:g} s, got {self.noise.delay:g}"
+            )
 
     def _set_states(self, name: str) -> None:
         if name not in STATES:
