@@ -74,13 +74,21 @@ def is_of_a_task(env: dict[str, Any]) -> bool:
 def print_vehicle(env: Any, label: str) -> None:
     """Print the vehicle, family and rate that an environment flies, and what is doubtful of its settings."""
     from foundation.sim import describe_vehicle
-    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import doubts
+    from foundation.tasks.point_ctrl.doubts import doubts
     from foundation.tasks.run_vehicle import vehicle_name
 
-    cfg = env.cfg
-    vehicle = describe_vehicle(env.nominal, vehicle_name(cfg.robot.spawn.usd_path))
+    cfg, table = env.cfg, env.sim.params
     family, rate = cfg.randomization.family, f"{1.0 / cfg.sim.dt:g} Hz"
-    print(f"[{label}] vehicle {vehicle}; family {family}, {rate}", flush=True)
+    if family == "raptor":
+        ratio = table.thrust_to_weight
+        vehicle = (
+            f"{len(table)} vehicles of {table.mass.min():.3g} to {table.mass.max():.3g} kg, "
+            f"thrust-to-weight {ratio.min():.3g} to {ratio.max():.3g}"
+        )
+    else:
+        name = cfg.robot.vehicle or vehicle_name(cfg.robot.spawn.usd_path)
+        vehicle = f"vehicle {describe_vehicle(env.nominal, name)}"
+    print(f"[{label}] {vehicle}; family {family}, {rate}", flush=True)
     for doubt in doubts(cfg, env.nominal):
         print(f"warning: {doubt}", flush=True)
 

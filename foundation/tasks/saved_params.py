@@ -26,7 +26,7 @@ def save_params(run_dir: Path, env_cfg: Any, agent_cfg: Any) -> None:
     folder = run_dir / PARAMS
     folder.mkdir(parents=True, exist_ok=True)
     usd_path = env_cfg.robot.spawn.usd_path
-    if os.path.isfile(usd_path):
+    if env_cfg.robot.vehicle is None and env_cfg.randomization.family != "raptor" and os.path.isfile(usd_path):
         save_vehicle(folder, usd_path)
     for name, cfg in (("env", env_cfg), ("agent", agent_cfg)):
         (folder / f"{name}.yaml").write_text(as_yaml(cfg), encoding="utf-8")

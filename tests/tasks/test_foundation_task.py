@@ -140,7 +140,7 @@ def test_a_named_vehicle_is_flown_instead_of_the_file():
     env = make(4, overrides=["env.randomization.family=none", "env.robot.vehicle=x500"])
     assert env.nominal.mass[0] == env.sim.params.mass[0] == 2.0
     with pytest.raises(ConfigError, match=r"robot\.vehicle must be one of crazyflie, .*, got 'x5000'"):
-        make(4, overrides=["env.robot.vehicle=x5000"])
+        make(4, overrides=["env.randomization.family=none", "env.robot.vehicle=x5000"])
 
 
 def test_states_of_earlier_versions_load_with_new_columns_at_zero():
@@ -201,3 +201,23 @@ def test_a_delay_is_restored_with_the_state():
 def test_delays_that_cannot_be_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):
         make(overrides=[setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["env.robot.vehicle=x500"], "robot has no effect with randomization.family=raptor"),
+        (["env.robot.motor.tau_up=0.05"], "robot has no effect with randomization.family=raptor"),
+        (
+            ["env.randomization.family=none", "env.robot.vehicle=x500", "env.robot.motor.tau_up=0.05"],
+            "robot.motor has no effect with robot.vehicle=x500",
+        ),
+        (
+            ["env.randomization.family=none", "env.robot.vehicle=x500", "env.robot.spawn.usd_path=/a.usd"],
+            "robot.spawn has no effect with robot.vehicle=x500",
+        ),
+    ],
+)
+def test_settings_of_a_vehicle_that_is_not_flown_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        make(4, overrides=settings)

@@ -10,8 +10,9 @@ import torch
 
 import foundation
 from foundation.sim.usd import load_quad
+from foundation.tasks.point_ctrl.doubts import doubts
 from foundation.tasks.point_ctrl.layout import Observed
-from foundation.tasks.point_ctrl.point_ctrl_env_cfg import InitCfg, PointCtrlEnvCfg, RewardCfg, SimCfg, doubts
+from foundation.tasks.point_ctrl.point_ctrl_env_cfg import InitCfg, PointCtrlEnvCfg, RewardCfg, SimCfg
 from foundation.tasks.saved_params import ConfigError
 
 NOISE_OFF = [f"env.noise.{name}=0" for name in ("position", "attitude", "velocity", "angular_velocity")]

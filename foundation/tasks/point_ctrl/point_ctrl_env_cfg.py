@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from foundation.control.lqr import LqrCfg
-from foundation.sim.params import GRAVITY, MotorParams, QuadParams
+from foundation.sim.params import MotorParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg, RaptorFamilyCfg
 from foundation.sim.usd import CF2X
 from foundation.sim.vehicles import VEHICLES
@@ -66,9 +66,14 @@ class RobotCfg:
     flightmare."""
 
     def __post_init__(self) -> None:
-        """Check the name."""
-        if self.vehicle is not None and self.vehicle not in VEHICLES:
+        """Check the name, and that nothing else describes the vehicle."""
+        if self.vehicle is None:
+            return
+        if self.vehicle not in VEHICLES:
             raise ValueError(f"robot.vehicle must be one of {', '.join(VEHICLES)}, got {self.vehicle!r}")
+        for group, default in (("spawn", SpawnCfg()), ("motor", MotorParams())):
+            if not _same(getattr(self, group), default):
+                raise ValueError(f"robot.{group} has no effect with robot.vehicle={self.vehicle}; set one of them")
 
 
 @dataclass
@@ -194,6 +199,11 @@ class PointCtrlEnvCfg:
         """Set named states, and check signs and the consistency of the parts."""
         if self.states is not None:
             self._set_states(self.states)
+        if self.randomization.family == "raptor" and not _same(self.robot, RobotCfg()):
+            raise ValueError(
+                "robot has no effect with randomization.family=raptor, which scales L2F's Crazyflie; "
+                "set randomization.family to none or cf2x"
+            )
         bounds = [
             item.name for item in fields(self.termination) if getattr(self.termination, item.name) is not None
         ]
@@ -227,44 +237,10 @@ class PointCtrlEnvCfg:
         if name not in STATES:
             raise ValueError(f"states must be one of {', '.join(STATES)}, or null, got {name!r}")
         for group, named in zip(("init", "termination"), STATES[name](), strict=True):
-            # As text: a tuple from the command line is a list.
-            own, allowed = json.dumps(asdict(getattr(self, group))), (type(named)(), named)
-            if own not in (json.dumps(asdict(settings)) for settings in allowed):
+            own = getattr(self, group)
+            if not (_same(own, named) or _same(own, type(named)())):
                 raise ValueError(f"states={name} sets all of {group}, which has other settings; set states=null")
             setattr(self, group, named)
-
-
-def doubts(cfg: PointCtrlEnvCfg, vehicle: QuadParams) -> list[str]:
-    """Return a sentence for each setting that can work but hardly is what was meant.
-
-    Args:
-        cfg: The environment.
-        vehicle: The nominal vehicle, a batch of one.
-    """
-    return _reward_doubts(cfg) + _wind_doubts(cfg, vehicle)
-
-
-def _wind_doubts(cfg: PointCtrlEnvCfg, vehicle: QuadParams) -> list[str]:
-    x, y, z = cfg.wind
-    needed, most = math.hypot(x, y, vehicle.mass[0] * GRAVITY - z), vehicle.max_thrust[0]
-    if needed <= most:
-        return []
-    return [
-        f"to stay in place in env.wind takes a thrust of {needed:.3g} N, and the vehicle has {most:.3g} N; lower "
-        "env.wind"
-    ]
-
-
-def _reward_doubts(cfg: PointCtrlEnvCfg) -> list[str]:
-    # The mean distance to the centre of a cube of half-width 1.
-    distance = 0.9606 * cfg.init.position * (1.0 - cfg.init.origin_probability)
-    typical = cfg.reward.scale * (cfg.reward.alive - cfg.reward.position * distance)
-    if typical >= 0.0:
-        return []
-    return [
-        f"the reward of a typical first step is {typical:.3g}, so that crashing pays; raise reward.alive above "
-        f"{cfg.reward.position * distance:.3g}, or lower reward.position"
-    ]
 
 
 def teacher_env_cfg() -> PointCtrlEnvCfg:
@@ -275,6 +251,11 @@ def teacher_env_cfg() -> PointCtrlEnvCfg:
 def student_env_cfg() -> PointCtrlEnvCfg:
     """Return the environment of task ``distillation``, at reference scale."""
     return PointCtrlEnvCfg(num_envs=100)
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Return whether two configurations have the same values; a tuple from the command line is a list."""
+    return json.dumps(asdict(first)) == json.dumps(asdict(second))
 
 
 def _require_positive(group: str, cfg: object, names: list[str] | tuple[str, ...]) -> None:
