@@ -10,7 +10,7 @@ RSL_RL_VERSIONS := 5.4.1 5.5.1
 OLD_RSL_RL_VERSIONS := 2.3.3 3.0.1 3.1.3 3.3.0 4.0.1
 
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
-.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints check docs format bench teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints check docs format bench bench-policy teacher install
 
 install: $(INSTALLED)
 
@@ -85,6 +85,11 @@ bench: .venv-bench/.installed
 	set -e; for name in simulator time_to_student time_to_pendulum_student rollout update buffer run_costs; do \
 		.venv-bench/bin/python benchmarks/$$name.py; done
 	.venv-bench/bin/python benchmarks/report.py --page
+
+# The foundation policy and RAPTOR's on the same flights; about 25 minutes.
+bench-policy: .venv-bench/.installed
+	.venv-bench/bin/python benchmarks/foundation_policy.py
+	.venv-bench/bin/python benchmarks/foundation_policy.py --page
 
 # An environment of its own: torchrl wants an older tensordict than everything else.
 .venv-bench/.installed: pyproject.toml constraints.txt

@@ -30,15 +30,17 @@ from foundation.tasks import EXPERT, packaged_student
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "foundation_policy.json", HERE.parent / "docs" / "FOUNDATION_POLICY.md"
 FIRST_SEED = 1000
+PROMPT = ["env.noise.delay=0"]
+LATE = ["env.noise.delay=0.01", "env.noise.delayed_share=1"]
 EXACT = ["env.noise.position=0", "env.noise.attitude=0", "env.noise.velocity=0", "env.noise.angular_velocity=0"]
 CALM = ["env.randomization.raptor.force=0"]
 CONDITIONS = {
-    "force on": EXACT,
-    "force off": [*EXACT, *CALM],
-    "force on, sensor noise": [],
-    "force on, sensors 10 ms late": [*EXACT, "env.noise.delay=0.01"],
-    "force on, noise and 10 ms": ["env.noise.delay=0.01"],
-} | {name: [*EXACT, "env.randomization.family=none", f"env.robot.vehicle={name}"] for name in VEHICLES}
+    "force on": [*EXACT, *PROMPT],
+    "force off": [*EXACT, *PROMPT, *CALM],
+    "force on, sensor noise": PROMPT,
+    "force on, sensors 10 ms late": [*EXACT, *LATE],
+    "force on, noise and 10 ms": LATE,
+} | {name: [*EXACT, *PROMPT, "env.randomization.family=none", f"env.robot.vehicle={name}"] for name in VEHICLES}
 L2F = {"force on": (0.960, 0.0586), "force off": (0.962, 0.0229)}
 """RAPTOR's survival and mean steady error [m] in its own simulator, 4096 episodes."""
 Policy = Callable[[Any], torch.Tensor]

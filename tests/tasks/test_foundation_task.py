@@ -14,7 +14,7 @@ from foundation.tasks import ConfigError
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
 from foundation.tasks.point_ctrl.states_cfg import InitCfg, raptor_states
 
-SMALL = ["env.randomization.num_vehicles=64"]
+SMALL = ["env.randomization.num_vehicles=64", "env.noise.delay=0"]
 
 
 def make(num_envs=64, seed=0, overrides=(), task="foundation"):
