@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ CONDITIONS = {
 } | {name: [*EXACT, *PROMPT, "env.randomization.family=none", f"env.robot.vehicle={name}"] for name in VEHICLES}
 L2F = {"force on": (0.960, 0.0586), "force off": (0.962, 0.0229)}
 """RAPTOR's survival and mean steady error [m] in its own simulator, 4096 episodes."""
+LARGER = str(packaged_student().parent.with_name("student_32") / packaged_student().name)
 Policy = Callable[[Any], torch.Tensor]
 
 
@@ -50,6 +52,8 @@ class Raptor:
     """The released policy, with the hidden state of every vehicle."""
 
     def __init__(self) -> None:
+        # The package has this script's name.
+        sys.path = [folder for folder in sys.path if Path(folder).resolve() != HERE.resolve()]
         from foundation_policy import Raptor as Released
 
         self._policy = Released()
@@ -60,7 +64,7 @@ class Raptor:
 
     def reset(self, dones: torch.Tensor) -> None:
         for layer in self._policy.layers:
-            if hasattr(layer, "initial_hidden_state"):
+            if getattr(layer, "state", None) is not None:
                 layer.state[dones.numpy() > 0] = layer.initial_hidden_state
 
 
@@ -206,7 +210,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     given = dict(text.split("=", 1) for text in args.student)
-    checkpoints = {"expert": EXPERT, "student": str(packaged_student()), **given}
+    checkpoints = {"expert": EXPERT, "GRU 16": str(packaged_student()), "GRU 32": LARGER, **given}
     policies: dict[str, Callable[[Any], Policy]] = {"RAPTOR": lambda env: Raptor()}
     for name, path in checkpoints.items():
         policies[name] = lambda env, path=path: load_policy(path, env.get_observations(), 4, "cpu")

@@ -17,7 +17,17 @@ FOLDER = packaged_student().parent
 
 def test_it_survives_settles_and_holds_its_position_as_noted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    flags = ["--task", "foundation", "--num_envs", "512", "--num_seeds", "1", "--no_report", "--json", "result.json"]
+    flags = [
+        "--task",
+        "foundation",
+        "--num_envs",
+        "512",
+        "--num_seeds",
+        "1",
+        "--no_report",
+        "--json",
+        "result.json",
+    ]
     evaluate.main(flags)
     assert "the packaged student flies" in capsys.readouterr().out
     policies = json.loads((tmp_path / "result.json").read_text())["policies"]
