@@ -90,7 +90,7 @@ class Flights:
             "settled": near.mean(),
             "return": own["return"].mean(),
             "command_rate": own["command_rate"][alive].mean(),
-            "settle_time_s": own["settle_time"][settled].mean(),
+            "settle_time_s": own["settle_time"][settled].mean() if settled.any() else None,
         }
 
 
@@ -127,8 +127,10 @@ def parts(flights: Flights) -> Iterator[tuple[str, np.ndarray]]:
         yield f"thrust-to-weight {low:.2f} to {high:.2f}", inside
 
 
-def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
+def mean_of(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Return the means over the seeds; None where a seed has no value."""
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: None if None in values else statistics.fmean(values) for name, values in columns.items()}
 
 
 def measure(name: str, make_policy: Callable[[Any], Policy], episodes: int, seeds: range) -> dict[str, Any]:
@@ -151,10 +153,12 @@ def measure(name: str, make_policy: Callable[[Any], Policy], episodes: int, seed
 
 
 def line(figures: dict[str, float]) -> str:
+    seconds = figures["settle_time_s"]
+    settles = "never" if seconds is None else f"{seconds:.2f} s"
     return (
         f"{100 * figures['survival']:6.2f} %  {100 * figures['mean_error_m']:5.2f} cm  "
         f"{100 * figures['median_error_m']:5.2f} cm  {100 * figures['settled']:5.1f} %  {figures['return']:6.1f}  "
-        f"{figures['command_rate']:.4f}  {figures['settle_time_s']:.2f} s"
+        f"{figures['command_rate']:.4f}  {settles}"
     )
 
 
