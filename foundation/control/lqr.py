@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import functools
+import hashlib
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
@@ -59,8 +61,22 @@ class LqrCfg:
                 raise ValueError(f"LqrCfg.{item.name} must be positive, got {getattr(self, item.name)}")
 
 
+class _Table:
+    """Vehicles that are compared by their contents."""
+
+    def __init__(self, vehicles: QuadParams) -> None:
+        self.vehicles = vehicles
+        self._digest = hashlib.sha256(vehicles.table().tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Table) and other._digest == self._digest
+
+
 def axis_gains(vehicles: QuadParams, cfg: LqrCfg, dt: float) -> dict[str, np.ndarray]:
-    """Return the gains of every vehicle, float64.
+    """Return the gains of every vehicle, float64; those of the last few tables are kept.
 
     Args:
         vehicles: V vehicles.
@@ -72,6 +88,13 @@ def axis_gains(vehicles: QuadParams, cfg: LqrCfg, dt: float) -> dict[str, np.nda
         ``z``: on position, velocity, rotor and command mode, (V, 4); ``heading``: on angle, rate, rotor and
         command mode, (V, 4).
     """
+    return dict(_axis_gains(_Table(vehicles), astuple(cfg), dt))
+
+
+# 65 536 vehicles take seconds, and a command makes several equal environments.
+@functools.lru_cache(maxsize=8)
+def _axis_gains(table: _Table, weights: tuple[float, ...], dt: float) -> dict[str, np.ndarray]:
+    vehicles, cfg = table.vehicles, LqrCfg(*weights)
     _, acceleration = rotor_modes(vehicles)
     # The motors are linear in the model: the mean of their rates stands for both directions.
     lag = cfg.motor_lag * 2.0 / (1.0 / vehicles.tau_up + 1.0 / vehicles.tau_down)

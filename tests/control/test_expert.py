@@ -178,3 +178,15 @@ def test_a_full_climb_gives_way_to_roll_and_pitch_and_yaw_gives_way_to_both(rng)
 def test_weights_that_no_cost_can_have_are_refused(value):
     with pytest.raises(ValueError, match=r"LqrCfg\.heading must be positive"):
         LqrCfg(heading=value)
+
+
+def test_gains_of_equal_tables_are_computed_once_and_of_others_anew(fleet):
+    same, heavier = replace(fleet, mass=fleet.mass.copy()), replace(fleet, mass=1.01 * fleet.mass)
+    first = axis_gains(fleet, LqrCfg(), DT)
+    assert axis_gains(same, LqrCfg(), DT)["x"] is first["x"]
+    for other in (
+        axis_gains(heavier, LqrCfg(), DT),
+        axis_gains(fleet, LqrCfg(tilt=0.1), DT),
+        axis_gains(fleet, LqrCfg(), 2.0 * DT),
+    ):
+        assert np.abs(other["x"] - first["x"]).max() > 1e-6
