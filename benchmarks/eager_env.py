@@ -10,6 +10,7 @@ from dataclasses import fields
 
 import torch
 
+from foundation.control.rotations import product
 from foundation.sim.layout import STATE
 from foundation.sim.params import GRAVITY
 from foundation.sim.reference import QuadState
@@ -17,20 +18,6 @@ from foundation.tasks.point_ctrl.layout import TEACHER, Observed
 
 INTEGRATED = [field.name for field in fields(QuadState)]
 """The state without the disturbance force, which is constant."""
-
-
-def quat_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    ax, ay, az, aw = a.unbind(-1)
-    bx, by, bz, bw = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ],
-        dim=-1,
-    )
 
 
 def rotation_matrix(quat: torch.Tensor) -> torch.Tensor:
@@ -109,7 +96,7 @@ class EagerEnv:
         ang_acc = (v["inertia_inv"] @ (torque - gyroscopic)[..., None])[..., 0]
         tau = torch.where(command > rotor, v["tau_up"], v["tau_down"])
         spin = torch.nn.functional.pad(0.5 * ang_vel, (0, 1))
-        return vel_w, quat_product(quat, spin), acc_w, ang_acc, (command - rotor) / tau
+        return vel_w, product(quat, spin), acc_w, ang_acc, (command - rotor) / tau
 
     def rk4(self, s: tuple, command: torch.Tensor, dt: float) -> tuple:
         """Return the state ``dt`` seconds later."""
@@ -197,7 +184,7 @@ class EagerEnv:
         student = torch.cat(
             [
                 self.pos_w + noise.position * p,
-                rotation_matrix(quat_product(self.quat_wb, turn)).view(-1, 9),
+                rotation_matrix(product(self.quat_wb, turn)).view(-1, 9),
                 self.vel_w + noise.velocity * v,
                 self.ang_vel_b + noise.angular_velocity * w,
                 self.previous_action,

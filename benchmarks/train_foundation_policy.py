@@ -8,23 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 import yaml
+from train_teacher import foundation, install
 
 from foundation import __version__
-from foundation.distill.checkpoint import atomic_save, load_checkpoint
+from foundation.distill.checkpoint import load_checkpoint
 
 KEPT = ("student_state_dict", "teacher_state_dict", "dagger_state_dict", "iter", "infos")
-
-
-def foundation(*words: str, cwd: Path) -> None:
-    subprocess.run([sys.executable, "-m", "foundation.cli.main", *words], cwd=cwd, check=True)
 
 
 def main() -> None:
@@ -40,7 +34,7 @@ def main() -> None:
         if args.run is None:
             foundation("train", "--task", "foundation", *args.settings, cwd=work)
         run = args.run or next((work / "logs" / "rsl_rl" / "foundation").iterdir())
-        install(run, args.output)
+        install(last_checkpoint(run), KEPT, args.output)
         student = str((args.output / "best_model.pt").resolve())
         flags = ["--task", "foundation", "--teacher", "expert", "--student", student]
         foundation("evaluate", *flags, "--no_report", "--json", "result.json", cwd=work)
@@ -51,15 +45,6 @@ def main() -> None:
 
 def last_checkpoint(run: Path) -> Path:
     return max(run.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
-
-
-def install(run: Path, output: Path) -> None:
-    """Copy the run's last model without optimiser and history, and its parameters."""
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    state = load_checkpoint(last_checkpoint(run))
-    atomic_save({name: state[name] for name in KEPT if name in state}, output / "best_model.pt")
-    shutil.copytree(run / "params", output / "params")
 
 
 def provenance(run: Path, settings: list[str], result: dict) -> str:

@@ -46,18 +46,18 @@ def main() -> None:
                 "--json", "result.json", cwd=work,
             )  # fmt: skip
             results.append(json.loads((work / "result.json").read_text())["policies"]["teacher"])
-        install(run, output)
+        install(run / "best_model.pt", ("actor_state_dict", "iter", "infos"), output)
     (output / "PROVENANCE.md").write_text(provenance(args.seed, minutes, results))
     print((output / "PROVENANCE.md").read_text())
 
 
-def install(run: Path, output: Path) -> None:
-    """Copy the run's best model without its optimiser, and its parameters."""
+def install(checkpoint: Path, kept: tuple[str, ...], output: Path) -> None:
+    """Copy parts of a run's checkpoint, without its optimiser, and the run's parameters."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    state = load_checkpoint(run / "best_model.pt")
-    atomic_save({name: state[name] for name in ("actor_state_dict", "iter", "infos")}, output / "best_model.pt")
-    shutil.copytree(run / "params", output / "params")
+    state = load_checkpoint(checkpoint)
+    atomic_save({name: state[name] for name in kept}, output / "best_model.pt")
+    shutil.copytree(checkpoint.parent / "params", output / "params")
 
 
 def provenance(seed: int, minutes: float, results: list[dict[str, float]]) -> str:
