@@ -13,7 +13,15 @@ from tensordict import TensorDict
 from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 
 _OF_4 = ("stochastic", "init_noise_std", "noise_std_type", "state_dependent_std")
-_OF_SOME_CLASSES = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "cnn_cfg", "encoder_dims")
+ENCODER_RNN = "foundation.distill:EncoderRnnModel"
+OF_SOME_CLASSES = {
+    "rnn_type": ("RNNModel", ENCODER_RNN),
+    "rnn_hidden_dim": ("RNNModel", ENCODER_RNN),
+    "rnn_num_layers": ("RNNModel", ENCODER_RNN),
+    "cnn_cfg": ("CNNModel",),
+    "encoder_dims": (ENCODER_RNN,),
+}
+"""Settings that not every model class has, and those that have them."""
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
 
 
@@ -59,8 +67,8 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
 
 
 def model_kwargs(cfg: dict[str, Any]) -> dict[str, Any]:
-    """Return a model's configuration without unset values of settings that only one model class knows."""
-    return {name: value for name, value in cfg.items() if name not in _OF_SOME_CLASSES or value is not None}
+    """Return a model's configuration without unset values of settings that not every model class has."""
+    return {name: value for name, value in cfg.items() if name not in OF_SOME_CLASSES or value is not None}
 
 
 def build_model(

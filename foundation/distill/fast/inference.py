@@ -72,9 +72,7 @@ class InferenceMlp:
         yield from self._norm or ()
         if self._std is not None:
             yield self._std
-        for layer in self._layers:
-            if isinstance(layer, _Affine):
-                yield from (layer.weight, layer.bias)
+        yield from _weights_of(self._layers)
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean actions for observations (..., D), shape (..., A)."""
@@ -140,9 +138,7 @@ class InferenceGru(InferenceMlp):
     def _tensors(self) -> Iterator[torch.Tensor]:
         yield from super()._tensors()
         yield from self._weights
-        for layer in self._encoder:
-            if isinstance(layer, _Affine):
-                yield from (layer.weight, layer.bias)
+        yield from _weights_of(self._encoder)
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
@@ -200,6 +196,12 @@ class _Affine:
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         return nn.functional.linear(values, self.weight, self.bias)
+
+
+def _weights_of(layers: list[Any]) -> Iterator[torch.Tensor]:
+    for layer in layers:
+        if isinstance(layer, _Affine):
+            yield from (layer.weight, layer.bias)
 
 
 def _fold(modules: list[nn.Module]) -> list[Callable[[torch.Tensor], torch.Tensor]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.distill.algorithm.learning_rate import LEARNING_RATES
 from foundation.distill.algorithm.options import DaggerOptions
-from foundation.distill.checkpoint.run_network import model_kwargs
+from foundation.distill.checkpoint.run_network import ENCODER_RNN, OF_SOME_CLASSES, model_kwargs
 
 
 @dataclass
@@ -38,7 +38,7 @@ class RslRlModelCfg:
 
     def __post_init__(self) -> None:
         """Check that every setting belongs to the class."""
-        for name, owners in _OWNERS.items():
+        for name, owners in OF_SOME_CLASSES.items():
             if getattr(self, name) is not None and self.class_name in _CLASSES and self.class_name not in owners:
                 raise ValueError(
                     f"{name}={getattr(self, name)} has no effect on class_name={self.class_name}; "
@@ -55,15 +55,7 @@ class RslRlModelCfg:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-ENCODER_RNN = "foundation.distill:EncoderRnnModel"
 _CLASSES = ("MLPModel", "RNNModel", "CNNModel", ENCODER_RNN)
-_OWNERS = {
-    "rnn_type": ("RNNModel", ENCODER_RNN),
-    "rnn_hidden_dim": ("RNNModel", ENCODER_RNN),
-    "rnn_num_layers": ("RNNModel", ENCODER_RNN),
-    "cnn_cfg": ("CNNModel",),
-    "encoder_dims": (ENCODER_RNN,),
-}
 
 
 @dataclass
