@@ -11,6 +11,8 @@ from foundation.control.modes import COLLECTIVE, PITCH, ROLL, YAW, rotor_modes, 
 from foundation.control.rotations import inverse, product, rotated_by_inverse, tilting_z_to, twist_and_swing
 from foundation.sim.params import GRAVITY, QuadParams
 
+NEAR_SECONDS = 0.3
+"""A velocity counts as the distance that it covers in this time [s], for how near the target is."""
 LEAST_LIFT = 0.1
 """Least share of the weight that the rotors carry in equilibrium: they cannot pull down against a force."""
 
@@ -19,7 +21,9 @@ class LqrExpert:
     """Computes rotor commands from the true state, the disturbance force and the vehicle's parameters.
 
     Weight and force are fed forward, so that nothing is left to correct at rest on the target: the position error
-    under a constant force is zero. The expert keeps no state of its own.
+    under a constant force is zero. Gains go from calm to stiff on the way to the target: who imitates them holds
+    the point precisely, and does not need stiff gains for a vehicle that it does not know yet. The expert keeps no
+    state of its own.
     """
 
     def __init__(
@@ -89,8 +93,12 @@ class LqrExpert:
         to_modes = own["to_modes"].view(-1, 4, 4)
         rotor_mode, command_mode = (_times(to_modes, speeds - trim) for speeds in (rotor, last_command))
 
+        distance = pos_w.square().sum(1) + (NEAR_SECONDS * vel_w).square().sum(1)
+        near = torch.exp(-distance / self.cfg.near_radius**2)[:, None]
+
         def change(axis: str, mode: int, *state: torch.Tensor) -> torch.Tensor:
-            return -(own[axis] * torch.stack([*state, rotor_mode[:, mode], command_mode[:, mode]], dim=1)).sum(1)
+            gain = torch.lerp(own[axis], own[f"near_{axis}"], near)
+            return -(gain * torch.stack([*state, rotor_mode[:, mode], command_mode[:, mode]], dim=1)).sum(1)
 
         # A positive pitch accelerates along +x, a positive roll along -y.
         x, y, z = position.unbind(1)

@@ -18,37 +18,44 @@ class LqrCfg:
     """Weights of the regulator; a cost is per step and per square of its unit.
 
     The input of every axis is the *change* of its rotor command between two steps, as a share of full speed: its
-    cost is what keeps commands smooth. ``benchmarks/search_lqr_weights.py`` found the values.
+    cost is what keeps commands smooth. The values come from ``benchmarks/search_lqr_weights.py``, which judges
+    weights by what a student that does not know its vehicle makes of them.
     """
 
-    lateral_position: float = 0.673
+    lateral_position: float = 0.746
     """Cost of the position error across [1/m^2]."""
-    lateral_velocity: float = 0.0382
+    lateral_velocity: float = 0.0215
     """Cost of the velocity across [s^2/m^2]."""
-    tilt: float = 0.00034
+    tilt: float = 0.000856
     """Cost of the tilt from the attitude that holds the vehicle in place [1/rad^2]."""
-    tilt_rate: float = 0.000654
+    tilt_rate: float = 0.000491
     """Cost of roll and pitch rate [s^2/rad^2]."""
-    lateral_command: float = 27.0
+    lateral_command: float = 15.8
     """Cost of the change of the roll and pitch command."""
-    vertical_position: float = 0.126
+    vertical_position: float = 0.244
     """Cost of the height error [1/m^2]."""
-    vertical_velocity: float = 0.000793
+    vertical_velocity: float = 0.00228
     """Cost of the vertical velocity [s^2/m^2]."""
-    vertical_command: float = 6.55
+    vertical_command: float = 0.786
     """Cost of the change of the collective command."""
-    heading: float = 0.17
+    heading: float = 0.191
     """Cost of the heading error [1/rad^2]."""
-    heading_rate: float = 0.0027
+    heading_rate: float = 0.000706
     """Cost of the yaw rate [s^2/rad^2]."""
-    heading_command: float = 67.3
+    heading_command: float = 17.8
     """Cost of the change of the yaw command."""
-    motor_lag: float = 2.53
+    motor_lag: float = 3.15
     """Factor on the motors' time constant: a model that is too slow makes the regulator cautious."""
-    position_limit: float = 0.723
+    position_limit: float = 0.354
     """Longest position error that the regulator answers to [m]; a farther target only seems this far away."""
-    velocity_limit: float = 2.28
+    velocity_limit: float = 3.01
     """Highest velocity that the regulator answers to [m/s]."""
+
+    near_command: float = 0.124
+    """Factor on the three costs of changing commands at rest on the target: below 1 the regulator holds a point
+    more stiffly than it flies to it."""
+    near_radius: float = 0.117
+    """Distance from the target at which the regulator has gone most of the way from stiff to calm [m]."""
 
     def __post_init__(self) -> None:
         """Check that every weight is positive.
@@ -86,7 +93,7 @@ def axis_gains(vehicles: QuadParams, cfg: LqrCfg, dt: float) -> dict[str, np.nda
     Returns:
         ``x`` and ``y``: gains on position, velocity, tilt, tilt rate, rotor mode and command mode, shape (V, 6);
         ``z``: on position, velocity, rotor and command mode, (V, 4); ``heading``: on angle, rate, rotor and
-        command mode, (V, 4).
+        command mode, (V, 4). Those that hold at the target are ``near_x`` and so on.
     """
     return dict(_axis_gains(_Table(vehicles), astuple(cfg), dt))
 
@@ -101,12 +108,15 @@ def _axis_gains(table: _Table, weights: tuple[float, ...], dt: float) -> dict[st
     keep = np.exp(-dt / lag)
     lateral = [cfg.lateral_position, cfg.lateral_velocity, cfg.tilt, cfg.tilt_rate]
     vertical, heading = [cfg.vertical_position, cfg.vertical_velocity], [cfg.heading, cfg.heading_rate]
-    return {
-        "x": _gain([1.0, GRAVITY, 1.0], acceleration[:, PITCH], keep, lateral, cfg.lateral_command, dt),
-        "y": _gain([1.0, GRAVITY, 1.0], acceleration[:, ROLL], keep, lateral, cfg.lateral_command, dt),
-        "z": _gain([1.0], acceleration[:, COLLECTIVE], keep, vertical, cfg.vertical_command, dt),
-        "heading": _gain([1.0], acceleration[:, YAW], keep, heading, cfg.heading_command, dt),
-    }
+    tilting = [1.0, GRAVITY, 1.0]
+    gains = {}
+    for prefix, factor in (("", 1.0), ("near_", cfg.near_command)):
+        costs = [factor * cost for cost in (cfg.lateral_command, cfg.vertical_command, cfg.heading_command)]
+        gains[f"{prefix}x"] = _gain(tilting, acceleration[:, PITCH], keep, lateral, costs[0], dt)
+        gains[f"{prefix}y"] = _gain(tilting, acceleration[:, ROLL], keep, lateral, costs[0], dt)
+        gains[f"{prefix}z"] = _gain([1.0], acceleration[:, COLLECTIVE], keep, vertical, costs[1], dt)
+        gains[f"{prefix}heading"] = _gain([1.0], acceleration[:, YAW], keep, heading, costs[2], dt)
+    return gains
 
 
 def _gain(

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from rsl_rl.models import MLPModel, RNNModel
 from rsl_rl.modules import RNN
-from rsl_rl.utils import resolve_nn_activation
+from rsl_rl.utils import resolve_nn_activation, unpad_trajectories
 from tensordict import TensorDict
 from torch import nn
 
 
 class EncoderRnnModel(RNNModel):
-    """rsl_rl's ``RNNModel`` with dense layers before the recurrent ones, as in RAPTOR's policy.
+    """rsl_rl's ``RNNModel`` with dense layers before the recurrent ones, or a skip connection around them.
 
-    A narrow encoder makes a small network: 22 observations, encoder 16, GRU 16 and 4 actions are 2068 weights.
+    A narrow encoder, as in RAPTOR's policy, makes a small network: 22 observations, encoder 16, GRU 16 and
+    4 actions are 2068 weights. With a skip connection the layers behind the memory read the observations, too:
+    what a linear controller does with them need not pass through the memory's gates.
     Reference: Eschmann, Albani and Loianno, "RAPTOR: A foundation policy for quadrotor control", arXiv 2509.11481.
     """
 
@@ -35,6 +37,7 @@ class EncoderRnnModel(RNNModel):
         rnn_hidden_dim: int = 16,
         rnn_num_layers: int = 1,
         encoder_dims: list[int] | tuple[int, ...] = (16,),
+        skip_connection: bool = False,
     ) -> None:
         """Build the network; other arguments are those of rsl_rl's ``RNNModel``.
 
@@ -51,7 +54,9 @@ class EncoderRnnModel(RNNModel):
             rnn_hidden_dim: Width of the hidden state.
             rnn_num_layers: Recurrent layers.
             encoder_dims: Widths of the dense layers before the recurrent ones; empty is no encoder.
+            skip_connection: Whether the layers behind the recurrent ones also read the normalised observations.
         """
+        self.skip_connection = skip_connection
         # rsl_rl's MLP has at least one hidden layer.
         super().__init__(
             obs, obs_groups, obs_set, output_dim, hidden_dims or (1,), activation, obs_normalization,
@@ -68,26 +73,57 @@ class EncoderRnnModel(RNNModel):
         self, obs: TensorDict, masks: torch.Tensor | None = None, hidden_state: Any = None
     ) -> torch.Tensor:
         """Return the recurrent layers' output for encoded observations."""
-        encoded = self.encoder(MLPModel.get_latent(self, obs))
-        return self.rnn(encoded, masks, hidden_state).squeeze(0)
+        values = MLPModel.get_latent(self, obs)
+        memory = self.rnn(self.encoder(values), masks, hidden_state).squeeze(0)
+        if not self.skip_connection:
+            return memory
+        values = values if masks is None else unpad_trajectories(values, masks).squeeze(0)
+        return torch.cat([memory, values], dim=-1)
 
     def as_jit(self) -> nn.Module:
         """Return a model that TorchScript can compile."""
-        return self._with_encoder(super().as_jit())
+        return self._with_ends(super().as_jit())
 
     def as_onnx(self, verbose: bool = False) -> nn.Module:
         """Return a model that can be exported to ONNX."""
-        return self._with_encoder(super().as_onnx(verbose))
+        return self._with_ends(super().as_onnx(verbose))
 
-    def _with_encoder(self, exported: Any) -> nn.Module:
-        exported.obs_normalizer = nn.Sequential(exported.obs_normalizer, copy.deepcopy(self.encoder))
+    def _with_ends(self, exported: Any) -> nn.Module:
+        kind = _ExportedLstm if isinstance(exported.rnn, nn.LSTM) else _ExportedGru
+        exported.rnn = kind(copy.deepcopy(self.encoder), exported.rnn, self.skip_connection)
         return exported
+
+    def _get_latent_dim(self) -> int:
+        return self.latent_dim + (self.obs_dim if self.skip_connection else 0)
 
     def _drop_hidden_layer(self) -> None:
         _, _, last, *shaping = self.mlp
-        self.mlp = nn.Sequential(nn.Linear(self.latent_dim, last.out_features), *shaping)  # pyright: ignore
+        self.mlp = nn.Sequential(nn.Linear(self._get_latent_dim(), last.out_features), *shaping)  # pyright: ignore
         if self.distribution is not None:
             self.distribution.init_mlp_weights(self.mlp)
+
+
+class _ExportedGru(nn.Module):
+    """The recurrent layers of an exported model, with the encoder before and the observations beside them."""
+
+    def __init__(self, encoder: nn.Sequential, rnn: nn.GRU | nn.LSTM, skip_connection: bool) -> None:
+        super().__init__()
+        self.encoder, self.rnn, self.skip_connection = encoder, rnn, skip_connection
+        self.num_layers, self.hidden_size = rnn.num_layers, rnn.hidden_size
+
+    def forward(self, values: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        memory, after = self.rnn(self.encoder(values), state)
+        return torch.cat([memory, values], dim=-1) if self.skip_connection else memory, after
+
+
+class _ExportedLstm(_ExportedGru):
+    """The same for another type of state; TorchScript compiles each type by itself."""
+
+    def forward(  # pyright: ignore
+        self, values: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        memory, after = self.rnn(self.encoder(values), state)
+        return torch.cat([memory, values], dim=-1) if self.skip_connection else memory, after
 
 
 class ObservedActions(nn.Module):

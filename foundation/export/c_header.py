@@ -47,9 +47,10 @@ class CHeader:
         self._buffers: dict[str, int] = {}
         self._lines: list[str] = []
         self._need(DENSE)
-        source = self._normalise()
-        source = self._dense("encoder", network.encoder, source)
-        source = self._recur(source)
+        normalised = self._normalise()
+        joined = self._keep_for_skip(normalised)
+        source = self._recur(self._dense("encoder", network.encoder, normalised))
+        source = self._join(source, joined) if joined else source
         self._dense("dense", network.dense, source, target="actions")
 
     def text(self, origin: Origin) -> str:
@@ -82,6 +83,8 @@ class CHeader:
         """The layers in words, for example ``22 - GRU 32 - 4``."""
         network = self.network
         recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
+        if network.skip_connection:
+            recurrent[-1] += f" and {network.num_obs}"
         encoder, dense = (
             [
                 f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")
@@ -150,6 +153,18 @@ class CHeader:
         buffer = self._buffer("a", self.network.num_obs)
         self._loop("POLICY_OBS_DIM", f"{buffer}[i] = (obs[i] - {mean}[i]) * {inverse}[i];")
         return buffer
+
+    def _keep_for_skip(self, source: str) -> str | None:
+        """Copy the normalised observations to where the layers behind the memory read them."""
+        if not self.network.skip_connection:
+            return None
+        joined = self._buffer("joined", self.network.hidden_dim + self.network.num_obs)
+        self._loop("POLICY_OBS_DIM", f"{joined}[POLICY_HIDDEN_DIM + i] = {source}[i];")
+        return joined
+
+    def _join(self, memory: str, joined: str) -> str:
+        self._loop("POLICY_HIDDEN_DIM", f"{joined}[i] = {memory}[i];")
+        return joined
 
     def _recur(self, source: str) -> str:
         for index, layer in enumerate(self.network.recurrent):

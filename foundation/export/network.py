@@ -68,6 +68,8 @@ class Network:
     cell: str | None
     """``gru``, ``lstm`` or None."""
     recurrent: list[RecurrentLayer]
+    skip_connection: bool
+    """Whether the layers behind the memory also read the normalised observations, behind the memory's output."""
     dense: list[Dense]
 
     @property
@@ -144,7 +146,8 @@ def extract(model: MLPModel) -> Network:
             names = (f"weight_ih_l{index}", f"weight_hh_l{index}", f"bias_ih_l{index}", f"bias_hh_l{index}")
             recurrent.append(RecurrentLayer(*(_numbers(getattr(rnn, name)) for name in names)))
     encoder = _dense_layers(model.encoder) if isinstance(model, EncoderRnnModel) else []
-    return Network(mean, scale, encoder, cell, recurrent, _dense(model))
+    skip_connection = isinstance(model, EncoderRnnModel) and model.skip_connection
+    return Network(mean, scale, encoder, cell, recurrent, skip_connection, _dense(model))
 
 
 def why_not_c(model: MLPModel) -> str | None:

@@ -20,7 +20,7 @@ SPACING = 1.5
 TARGET_HEIGHT = 1.0
 """Height of the targets over the drawn ground [m]."""
 DRAWN_SPAN = 0.32
-"""Width at which the widest vehicle is drawn [m]; true to scale, a Crazyflie would be a few pixels."""
+"""Least width at which the widest vehicle is drawn [m]; true to scale, a Crazyflie would be a few pixels."""
 FULL_THRUST_LENGTH = 1.3
 """Length of the bar of a rotor at full thrust, over the vehicle's width."""
 
@@ -93,8 +93,8 @@ class Fleet:
         self._nominal_reach = float(np.linalg.norm(self.nominal_rotors[:, :2], axis=-1).mean())
         self.targets = grid(num_vehicles)
         """Targets, world frame [m], shape (N, 3)."""
-        self.size = DRAWN_SPAN / (2.0 * float(self._reach.max()))
-        """Drawn size of a vehicle over its real size."""
+        self.size = max(1.0, DRAWN_SPAN / (2.0 * float(self._reach.max())))
+        """Drawn size over real size, the same for all vehicles."""
 
     @property
     def extent(self) -> float:

@@ -120,13 +120,38 @@ def test_near_hover_the_command_changes_by_the_gains_times_the_state(fleet):
     ahead = replace(still, pos_w=zero + np.array([small, 0.0, 0.0]))
     np.testing.assert_allclose(commands(expert, still, hover, zero), hover, atol=1e-12)
     change = (commands(expert, ahead, hover, zero) - hover) / small
-    np.testing.assert_allclose(change, -gains["x"][:, :1] * modes[:, :, PITCH], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(change, -gains["near_x"][:, :1] * modes[:, :, PITCH], rtol=1e-5, atol=1e-8)
     aside = replace(still, vel_w=zero + np.array([0.0, small, 0.0]))
     change = (commands(expert, aside, hover, zero) - hover) / small
-    np.testing.assert_allclose(change, gains["y"][:, 1:2] * modes[:, :, ROLL], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(change, gains["near_y"][:, 1:2] * modes[:, :, ROLL], rtol=1e-5, atol=1e-8)
     turned = replace(still, ang_vel_b=zero + np.array([0.0, 0.0, small]))
     change = (commands(expert, turned, hover, zero) - hover) / small
-    np.testing.assert_allclose(change, -gains["heading"][:, 1:2] * modes[:, :, YAW], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(change, -gains["near_heading"][:, 1:2] * modes[:, :, YAW], rtol=1e-5, atol=1e-8)
+
+
+def test_far_from_the_target_or_in_motion_the_gains_are_the_calm_ones(fleet):
+    cfg = LqrCfg(near_command=0.1, near_radius=0.2)
+    expert, gains = LqrExpert(fleet, cfg, dtype=torch.float64), axis_gains(fleet, cfg, DT)
+    modes, _ = rotor_modes(fleet)
+    hover, small, zero = np.tile(fleet.hover_speed[:, None], 4), 1e-6, np.zeros((24, 3))
+    still = reference.QuadState(zero, np.tile([0.0, 0.0, 0.0, 1.0], (24, 1)), zero, zero, hover)
+    up = np.array([0.0, 0.0, 1.0])
+    for begin in (replace(still, pos_w=zero + 1.2 * up), replace(still, vel_w=zero + 4.0 * up)):
+        turned = replace(begin, ang_vel_b=zero + small * up)
+        change = (
+            np.linalg.inv(modes)
+            @ (commands(expert, turned, hover, zero) - commands(expert, begin, hover, zero))[..., None]
+        )
+        inside = (commands(expert, begin, hover, zero) > 0.0).all(1)
+        np.testing.assert_allclose(change[inside, YAW, 0] / small, -gains["heading"][inside, 1], rtol=1e-5)
+        assert inside.sum() > 5
+    assert (gains["near_heading"][:, 1] > 1.5 * gains["heading"][:, 1]).all()
+
+
+def test_a_factor_of_one_makes_the_gains_at_the_target_those_far_from_it(fleet):
+    gains = axis_gains(fleet, LqrCfg(near_command=1.0), DT)
+    for axis in ("x", "y", "z", "heading"):
+        np.testing.assert_array_equal(gains[axis], gains[f"near_{axis}"])
 
 
 def test_roll_and_pitch_do_not_depend_on_the_heading_and_yaw_does(fleet, rng):

@@ -36,13 +36,20 @@ def by_hand(model, sequence):
     for obs in sequence:
         encoded = model.encoder(model.obs_normalizer(obs["student"]))
         out, hidden = model.rnn.rnn(encoded[None], hidden)
-        actions.append(model.mlp(out[0]))
+        read = torch.cat([out[0], model.obs_normalizer(obs["student"])], 1) if model.skip_connection else out[0]
+        actions.append(model.mlp(read))
     return actions
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize(
-    "dims", [{}, {"encoder_dims": []}, {"encoder_dims": [8, 12], "hidden_dims": [10], "activation": "tanh"}]
+    "dims",
+    [
+        {},
+        {"encoder_dims": []},
+        {"encoder_dims": [], "skip_connection": True},
+        {"encoder_dims": [8, 12], "hidden_dims": [10], "activation": "tanh", "skip_connection": True},
+    ],
 )
 def test_the_parts_run_in_the_order_encoder_memory_head(kind, dims):
     model = encoder_model(rnn_type=kind, rnn_hidden_dim=5, **dims)
@@ -58,9 +65,10 @@ def test_the_network_of_raptor_has_2068_weights():
     assert sum(p.numel() for name, p in model.named_parameters() if not name.startswith("distribution.")) == 2068
 
 
-def test_an_inference_copy_acts_as_the_model():
+@pytest.mark.parametrize("skip", [False, True])
+def test_an_inference_copy_acts_as_the_model(skip):
     model, sequence = (
-        encoder_model(encoder_dims=[9, 7], activation="tanh"),
+        encoder_model(encoder_dims=[9, 7], activation="tanh", skip_connection=skip),
         [observations(seed=s) for s in range(5)],
     )
     with torch.inference_mode():

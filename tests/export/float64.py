@@ -49,12 +49,14 @@ def step(network: Network, obs: Array, state: Array) -> tuple[Array, Array]:
     x = np.asarray(obs, dtype=np.float64)
     if network.mean is not None and network.scale is not None:
         x = (x - network.mean) / network.scale
+    normalised, new = x, state.copy()
     x = _dense(network.encoder, x)
-    new = state.copy()
     for index, layer in enumerate(network.recurrent):
         cell = gru if network.cell == "gru" else lstm
         new[:, index] = cell(layer, x, state[0, index], state[1, index])
         x = new[0, index]
+    if network.skip_connection:
+        x = np.concatenate([x, normalised], axis=-1)
     return _dense(network.dense, x), new
 
 

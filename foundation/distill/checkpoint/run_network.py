@@ -20,6 +20,7 @@ OF_SOME_CLASSES = {
     "rnn_num_layers": ("RNNModel", ENCODER_RNN),
     "cnn_cfg": ("CNNModel",),
     "encoder_dims": (ENCODER_RNN,),
+    "skip_connection": (ENCODER_RNN,),
 }
 """Settings that not every model class has, and those that have them."""
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"

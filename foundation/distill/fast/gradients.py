@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from foundation.distill.algorithm.losses import Huber, Loss, MeanSquare
-from foundation.distill.fast.inference import InferenceGru, InferenceMlp, encoder_of
+from foundation.distill.fast.inference import InferenceGru, InferenceMlp, encoder_of, with_skip
 
 _Layers = list[tuple[nn.Linear, nn.Module | None]]
 
@@ -99,13 +99,15 @@ class GruBackprop(MlpBackprop):
         # The state before a step that follows a done is zero.
         resets = batch["dones"].T[:-1, :, None]
         steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], resets)  # pyright: ignore
-        values = _forward(self._layers, steps.outputs.flatten(0, 1))
+        latent = with_skip(self._model, steps.outputs.flatten(0, 1), encoded[0])
+        values = _forward(self._layers, latent)
         target = batch["teacher_actions"].transpose(0, 1)
         trained = batch["trained"].T[..., None].to(inputs.dtype)
         error = values[-1].view(target.shape) - target
         losses, gradient = self._loss(error, trained / (trained.sum() * error.shape[-1]))
         below = _backward(self._layers, values, gradient.flatten(0, 1), to_input=True)
-        below = steps.backward(below.view(steps.outputs.shape), to_input=bool(encoder))
+        of_memory = below[:, : steps.outputs.shape[-1]]
+        below = steps.backward(of_memory.reshape(steps.outputs.shape), to_input=bool(encoder))
         if below is not None:
             _backward(encoder, encoded, below, to_input=False)
         return losses.T

@@ -131,7 +131,7 @@ class InferenceGru(InferenceMlp):
             ValueError: If :meth:`supports` does not hold.
         """
         super().__init__(model)
-        self._rnn = model.rnn
+        self._model, self._rnn = model, model.rnn
         self._weights = [parameter.detach().clone() for parameter in model.rnn.rnn.parameters()]
         self._encoder = _fold(list(encoder_of(model)))
 
@@ -148,14 +148,15 @@ class InferenceGru(InferenceMlp):
 
     def __call__(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the mean actions for observations (N, D), shape (N, A)."""
-        values, hidden = self._normalized(obs), self._rnn.hidden_state
+        values = normalized = self._normalized(obs)
+        hidden = self._rnn.hidden_state
         for layer in self._encoder:
             values = layer(values)
         if hidden is None:
             hidden = values.new_zeros(1, len(values), self._rnn.rnn.hidden_size)
         after = torch.gru_cell(values, hidden[0], *self._weights)  # pyright: ignore
         self._rnn.hidden_state = after[None]
-        return self._head(after)
+        return self._head(with_skip(self._model, after, normalized))
 
     def reset(self, dones: torch.Tensor) -> None:
         """Zero the hidden state of environments (N,) that begin an episode; does not synchronise."""
@@ -166,6 +167,12 @@ class InferenceGru(InferenceMlp):
 def encoder_of(model: nn.Module) -> nn.Sequential:
     """Return the layers before the recurrent ones; none of most models."""
     return model.encoder if isinstance(model, EncoderRnnModel) else nn.Sequential()
+
+
+def with_skip(model: nn.Module, memory: torch.Tensor, normalized: torch.Tensor) -> torch.Tensor:
+    """Return what the layers behind the memory read, for its outputs (N, H) and normalised observations (N, D)."""
+    skips = isinstance(model, EncoderRnnModel) and model.skip_connection
+    return torch.cat([memory, normalized], dim=-1) if skips else memory
 
 
 def is_plain_gru(model: RNNModel) -> bool:

@@ -35,6 +35,8 @@ class RslRlModelCfg:
     """Convolutions of a ``CNNModel``."""
     encoder_dims: list[int] | None = None
     """Widths of the layers before the recurrent ones of an ``EncoderRnnModel``; None is its default."""
+    skip_connection: bool | None = None
+    """Whether the layers behind the memory of an ``EncoderRnnModel`` also read the observations; None is no."""
 
     def __post_init__(self) -> None:
         """Check that every setting belongs to the class."""

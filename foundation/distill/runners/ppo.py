@@ -120,7 +120,7 @@ class PpoRunner(BaseRunner):
     @staticmethod
     def _num_inputs(weights: dict[str, torch.Tensor]) -> tuple[str, int]:
         """Return the name of a model's first layer, and its number of inputs."""
-        for first in ("rnn.rnn.weight_ih_l0", "mlp.0.weight"):
+        for first in ("encoder.0.weight", "rnn.rnn.weight_ih_l0", "mlp.0.weight"):
             if first in weights:
                 return first, weights[first].shape[1]
         return "", 0

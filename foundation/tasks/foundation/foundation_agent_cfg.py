@@ -28,9 +28,10 @@ def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
             encoder_dims=[],
             rnn_type="gru",
             rnn_hidden_dim=16,
+            skip_connection=True,
             hidden_dims=[],
             activation="relu",
-            distribution_cfg={"class_name": "GaussianDistribution", "init_std": 0.05, "std_type": "log"},
+            distribution_cfg={"class_name": "GaussianDistribution", "init_std": 0.015, "std_type": "log"},
         ),
         teacher=RslRlModelCfg(class_name="foundation.distill:ObservedActions", obs_normalization=False),
         algorithm=RslRlDistillationAlgorithmCfg(
@@ -45,6 +46,9 @@ def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
             use_dagger=True,
             max_buffer_size=2_000_000,
             mini_batch_size=6400,
-            max_updates_per_iteration=60,
+            max_updates_per_iteration=120,
+            # The first second of a flight has the largest errors, and decides whether there is a second one.
+            sampling="loss",
+            priority_exponent=0.2,
         ),
     )

@@ -105,9 +105,14 @@ def gru_and_windows(activation="elu", encoder=None):
     return model, TensorDict(batch, batch_size=[ROWS])
 
 
+SKIPS = [{"encoder_dims": dims, "hidden_dims": [], "skip_connection": True} for dims in ([], [6])]
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.5]])
 @pytest.mark.parametrize("kind", ["mse", "huber"])
-@pytest.mark.parametrize("encoder", [None, {"encoder_dims": [7, 4]}, {"encoder_dims": [6], "hidden_dims": []}])
+@pytest.mark.parametrize(
+    "encoder", [None, {"encoder_dims": [7, 4]}, {"encoder_dims": [6], "hidden_dims": []}, *SKIPS]
+)
 def test_losses_and_gradients_of_a_gru_are_autograds_through_windows_with_dones(encoder, kind, weights):
     model, batch = gru_and_windows(encoder=encoder)
     weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
