@@ -169,7 +169,8 @@ def main() -> None:
         mean = {name: float(f"{value:.3g}") for name, value in asdict(weights(search.mean)).items()}
         print(
             f"{generation:3}  score {student.score(best):.1f}  return {best.mean_return:.1f}  "
-            f"survival {best.survival:.4f}  error {100.0 * best.position_rmse_m:.2f} cm  mean of the search {json.dumps(mean)}",
+            f"survival {best.survival:.4f}  error {100.0 * best.position_rmse_m:.2f} cm  "
+            f"mean of the search {json.dumps(mean)}",
             flush=True,
         )
     found, test = weights(search.mean), Judge(student, TEST_EPISODES, TEST_SEED)
