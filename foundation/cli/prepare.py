@@ -16,6 +16,7 @@ from foundation.cli.flags import check_device
 from foundation.cli.flown import differing, print_vehicle, trained_vehicle, warn_of_changed_vehicle
 from foundation.cli.paths import LOG_ROOT, params_to_repeat
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
+from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
@@ -26,6 +27,14 @@ MOST_NUMBERED = 1000
 """Runs of one name that begin in the same second."""
 LONGEST_DEFAULT_WARMUP = 20
 """Largest default of ``critic_warmup_iterations`` when a student is fine-tuned."""
+
+
+_EXPERT_TEACHER = {
+    "env.expert": {},
+    "agent.teacher.class_name": "foundation.distill:ObservedActions",
+    "agent.obs_groups": {"teacher": ["expert"]},
+}
+"""What --teacher expert stands for: the environment computes the expert's actions, with the configured weights."""
 
 
 class PreparedRun(NamedTuple):
@@ -93,6 +102,7 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
         "agent.logger": args.logger,
         "agent.wandb_project": args.log_project_name,
         "agent.init_from": args.init_from,
+        **(_EXPERT_TEACHER if args.teacher == EXPERT else {}),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from foundation.cli.errors import UsageError
 from foundation.cli.paths import find_checkpoint
+from foundation.tasks.packaged import EXPERT
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,15 @@ def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
     distils = hasattr(agent_cfg, "teacher")
     teacher = _teacher_flag(args, distils)
     if args.checkpoint is None and not args.resume:
-        return Start(teacher=_configured_teacher(agent_cfg, teacher) if distils else None, student=student)
+        return Start(
+            teacher=_configured_teacher(agent_cfg, teacher, args.teacher) if distils else None, student=student
+        )
     found = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     if _is_student(found) == distils:
-        if teacher is not None:
+        if args.teacher is not None:
             raise UsageError(
-                f"--teacher {teacher} has no effect: the run that --checkpoint {found} continues holds its teacher"
+                f"--teacher {args.teacher} has no effect: the run that --checkpoint {found} continues holds its "
+                "teacher"
             )
         return Start(resume=found)
     if not distils:
@@ -53,7 +57,7 @@ def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
             f"--checkpoint {found} holds a student; task {args.task} trains teachers, and fine-tunes a student "
             "given by --init_from"
         )
-    if args.resume or teacher is not None:
+    if args.resume or args.teacher is not None:
         raise UsageError(f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it")
     return Start(teacher=found)
 
@@ -94,12 +98,14 @@ def _teacher_flag(args: argparse.Namespace, distils: bool) -> Path | None:
     if not distils:
         raise UsageError(f"--teacher has no effect on task {args.task}; it belongs to task distillation")
     teacher = find_checkpoint(args.teacher, None, None)
+    if args.teacher == EXPERT:
+        return None
     if _is_student(teacher):
         raise UsageError(f"--teacher {teacher} holds a student, not a teacher")
     return teacher
 
 
-def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
+def _configured_teacher(agent_cfg: Any, teacher: Path | None, flag: str | None) -> Path | None:
     """Return the teacher of a new distillation: the flag's, the settings' or the packaged one.
 
     None where the settings list several, and where the teacher computes its actions.
@@ -109,17 +115,17 @@ def _configured_teacher(agent_cfg: Any, flag: Path | None) -> Path | None:
     from foundation.tasks import packaged_teacher
 
     configured = agent_cfg.algorithm.teacher_checkpoint
+    if configured and flag is not None and (isinstance(configured, list) or flag == EXPERT):
+        raise UsageError(f"--teacher {flag} and agent.algorithm.teacher_checkpoint={configured}; give one")
     if isinstance(configured, list):
-        if flag is not None:
-            raise UsageError(f"--teacher {flag} and a list of agent.algorithm.teacher_checkpoint; give one")
         return None
-    if flag is not None or configured:
-        return flag or Path(configured).expanduser()
+    if teacher is not None or configured:
+        return teacher or Path(configured).expanduser()
     try:
-        teacher = resolve_callable(agent_cfg.teacher.class_name)
+        model = resolve_callable(agent_cfg.teacher.class_name)
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"agent.teacher.class_name={agent_cfg.teacher.class_name!r}: {error}") from None
-    return packaged_teacher() if getattr(teacher, "needs_checkpoint", True) else None
+    return packaged_teacher() if getattr(model, "needs_checkpoint", True) else None
 
 
 def _is_student(checkpoint: Path) -> bool:

@@ -44,8 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--teacher",
-        help="a teacher's checkpoint, run folder or exported policy (TorchScript, ONNX) to distil from; without "
-        "any, the packaged one",
+        help="a teacher's checkpoint, run folder or exported policy (TorchScript, ONNX) to distil from, or "
+        "expert, which is computed for every vehicle and needs no checkpoint; without any, the packaged one",
     )
     parser.add_argument(
         "--init_from",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from foundation.tasks.model_class import classes_first, give_way
 from foundation.tasks.open_unions import open_unions
 from foundation.tasks.saved_params import (
     ConfigError,
@@ -98,7 +99,7 @@ def _tree(
     for name, update in updates.items():
         if update:
             tree[name] = _merge(tree[name], update, name)
-    for override in overrides:
+    for override in classes_first(list(overrides)):
         _apply(tree, override, groups)
     for setting, value in (flags or {}).items():
         if value is not None:
@@ -143,6 +144,7 @@ def _set(tree: dict[str, DictConfig], setting: str, value: Any, source: str) -> 
     group, _, key = setting.partition(".")
     _require_known(tree[group], key, group)
     value = literal(value)
+    give_way(tree[group], key, value)
     before = OmegaConf.select(tree[group], key)
     try:
         if before is None and isinstance(value, dict):

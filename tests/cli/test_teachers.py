@@ -97,3 +97,48 @@ def test_a_teacher_of_rsl_rl_4_has_the_network_that_its_run_saved(teacher_run, h
     assert out.count("[Run] the teacher's network and observations are those of its run") == 2
     weights = [load_checkpoint(run / "model_1.pt")["teacher_state_dict"] for run in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+BY_HAND = [
+    "env.expert={}",
+    "agent.teacher.class_name=foundation.distill:ObservedActions",
+    "agent.obs_groups.teacher=[expert]",
+]
+
+
+def student_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "model_1.pt")["student_state_dict"]
+
+
+def test_the_expert_teaches_without_a_checkpoint_as_if_it_were_configured_by_hand(here):
+    weights = [student_weights(distil(*flags)) for flags in (["--teacher", "expert"], BY_HAND, [])]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["agent.algorithm.teacher_checkpoint=x.pt"],
+            "--teacher expert and agent.algorithm.teacher_checkpoint=x.pt",
+        ),
+        (["--checkpoint", "{teacher}"], "holds a teacher; drop --resume and --teacher to distil from it"),
+    ],
+)
+def test_the_expert_beside_another_teacher_is_refused(flags, message, teacher_run, here, capsys):
+    flags = [flag.format(teacher=teacher_run) for flag in flags]
+    assert message in refused(capsys, "--teacher", "expert", *flags)
+
+
+def test_ppo_starts_from_a_privileged_policy_that_was_distilled_from_the_expert(here):
+    reads = "agent.obs_groups.student=[teacher]"
+    flier = distil("--teacher", "expert", reads, "agent.student.hidden_dims=[8]")
+    train.main(["--task", "point_ctrl", "--init_from", str(flier), *SHORT])
+    tuned = newest_run(here, "point_ctrl_direct")
+    assert yaml.safe_load((tuned / "params" / "agent.yaml").read_text())["obs_groups"]["actor"] == ["teacher"]
+    last = max(tuned.glob("model_*.pt"), key=lambda path: path.stat().st_mtime)
+    actor, student = load_checkpoint(last)["actor_state_dict"], student_weights(flier)
+    moved = max((actor[name] - student[name]).abs().max() for name in student if name.startswith("mlp."))
+    assert 0.0 < moved < 0.02
+    assert max(student[name].abs().max() for name in student if name.startswith("mlp.")) > 0.2

@@ -103,3 +103,29 @@ def test_a_file_of_anything_but_plain_settings_is_refused_in_one_line(tmp_path, 
         with pytest.raises(ConfigError, match=message) as caught:
             read()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["agent.student.class_name=MLPModel"],
+            {"rnn_type": None, "skip_connection": None, "hidden_dims": [128, 128]},
+        ),
+        (["agent.student.hidden_dims=[32]", "agent.student.class_name=MLPModel"], {"hidden_dims": [32]}),
+        (["agent.student.class_name=RNNModel"], {"rnn_type": "gru", "rnn_hidden_dim": 16, "encoder_dims": None}),
+        (["agent.student.rnn_hidden_dim=32"], {"rnn_hidden_dim": 32, "skip_connection": True, "hidden_dims": []}),
+        (["agent.student={class_name: MLPModel, hidden_dims: [4]}"], {"hidden_dims": [4], "encoder_dims": None}),
+    ],
+)
+def test_settings_of_the_tasks_own_model_class_give_way_to_another_class(overrides, expected):
+    student = compose(load_task("foundation"), overrides)[1].student
+    assert {name: getattr(student, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("setting", ["encoder_dims=[4]", "rnn_type=gru", "skip_connection=true"])
+def test_a_setting_that_was_given_for_another_class_is_still_refused(setting):
+    for order in (1, -1):
+        overrides = [f"agent.student.{setting}", "agent.student.class_name=MLPModel"][::order]
+        with pytest.raises(ConfigError, match="has no effect on class_name=MLPModel"):
+            compose(load_task("foundation"), overrides)
