@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 import warp as wp
-from foundation_policy import CALM, EXACT, LARGER, PROMPT, Raptor
+from foundation_policy import CALM, EXACT, LARGER, PROMPT
+from raptor import Raptor
 
 import foundation
 from foundation.control.expert import LqrExpert
@@ -90,7 +91,7 @@ def distances(make_policy: Callable[[Any], Any], change: Callable[[Any], None], 
 
 
 def adaptation(name: str, of: np.ndarray, dt: float = 0.01) -> dict[str, Any]:
-    """Return the figures of a change: those that flew before it, their loss, and how far it moves the others."""
+    """Return the figures of a change: the share of flights that it ends, and how far it moves the others."""
     before, after = of[CHANGE_STEP - 1], of[CHANGE_STEP:]
     flying = ~np.isnan(before)
     kept = flying & ~np.isnan(after[-1])
@@ -100,7 +101,7 @@ def adaptation(name: str, of: np.ndarray, dt: float = 0.01) -> dict[str, Any]:
         "peak_m": float(median.max()),
         "peak_after_s": float((median.argmax() + 1) * dt),
         "error_at_end_m": float(median[-50:].mean()),
-        "curve_m": [round(float(value), 5) for value in np.nanmedian(of[CHANGE_STEP - 50 :, kept], axis=1)],
+        "curve_m": [round(float(value), 5) for value in np.median(of[CHANGE_STEP - 50 :, kept], axis=1)],
     }
     shown = {key: round(value, 4) for key, value in figures.items() if key != "curve_m"}
     print(f"{name:32} {shown}", flush=True)
@@ -131,8 +132,8 @@ def memories(checkpoint: str, episodes: int) -> tuple[dict[int, np.ndarray], np.
     known = {
         "thrust-to-weight": table.thrust_to_weight[vehicle],
         **{f"force per mass, {axis}": force[:, i] for i, axis in enumerate("xyz")},
-        "rising time constant": table.tau_up[vehicle].reshape(episodes),
-        "falling time constant": table.tau_down[vehicle].reshape(episodes),
+        "rising time constant": table.tau_up[vehicle],
+        "falling time constant": table.tau_down[vehicle],
     }
     alive, found = torch.ones(episodes, dtype=torch.bool), {}
     for step, _, alive in first_episodes(env, student):  # noqa: B007
@@ -183,7 +184,7 @@ def draw_adaptation(changes: dict[str, dict[str, Any]]) -> None:
     for axes, (change, policies) in zip(figure.subplots(1, 2, sharey=True), changes.items(), strict=True):
         for colour, (policy, figures) in zip(CYCLE, policies.items(), strict=False):
             curve = 100.0 * np.array(figures["curve_m"])
-            axes.plot((np.arange(len(curve)) - 50) * 0.01, curve, color=colour, label=policy)
+            axes.plot((np.arange(len(curve)) - 49) * 0.01, curve, color=colour, label=policy)
         axes.axvline(0.0, color="black", lw=0.8, ls=":")
         axes.set(title=titles[change], xlabel="time since the change [s]")
     figure.axes[0].set(ylabel="distance to the target [cm]", ylim=(0, None))

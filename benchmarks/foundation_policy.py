@@ -13,7 +13,6 @@ import argparse
 import itertools
 import json
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from raptor import Raptor
 
 import foundation
 from foundation.evaluation import load_policy
@@ -46,26 +46,6 @@ L2F = {"force on": (0.960, 0.0586), "force off": (0.962, 0.0229)}
 """RAPTOR's survival and mean steady error [m] in its own simulator, 4096 episodes."""
 LARGER = str(packaged_student().parent.with_name("student_32") / packaged_student().name)
 Policy = Callable[[Any], torch.Tensor]
-
-
-class Raptor:
-    """The released policy, with the hidden state of every vehicle."""
-
-    def __init__(self) -> None:
-        # The package has this script's name.
-        sys.path = [folder for folder in sys.path if Path(folder).resolve() != HERE.resolve()]
-        from foundation_policy import Raptor as Released
-
-        self._policy = Released()
-        self._policy.reset()
-
-    def __call__(self, obs: Any) -> torch.Tensor:
-        return torch.from_numpy(self._policy.evaluate_step(obs["student"].numpy()).astype(np.float32))
-
-    def reset(self, dones: torch.Tensor) -> None:
-        for layer in self._policy.layers:
-            if getattr(layer, "state", None) is not None:
-                layer.state[dones.numpy() > 0] = layer.initial_hidden_state
 
 
 @dataclass

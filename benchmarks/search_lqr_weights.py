@@ -2,9 +2,10 @@
 
 An expert that knows its vehicle forgives weights that a student cannot fly with. So every candidate is flown as a
 student flies: not knowing its vehicle at first, it mixes its command with those of experts for other vehicles,
-less and less; it guesses the rotors' speeds, and keeps a small error of the command for good. How much was
-measured on a distilled GRU 16 (``--measure CHECKPOINT``). Some flights give every command one step late. The score
-is RAPTOR's return, less a price for the steady error and for restless commands.
+less and less; it guesses the rotors' speeds, and keeps a small error of the command for good. How fast its errors
+fall and which remain was measured on a distilled GRU 16 (``--measure CHECKPOINT``); the rest is assumed. Some
+flights give every command one step late. The score is RAPTOR's return, less a price for the steady error and for
+restless commands.
 
 CMA-ES (Hansen, "The CMA evolution strategy: a tutorial", arXiv 1604.00772) suits 16 positive numbers of unknown
 scale and an objective without gradients: it searches their logarithms. Every candidate flies the same vehicles
@@ -40,7 +41,9 @@ TEST_SEED, TEST_EPISODES = 1000, 4096
 CONFUSION = ((0.62, 7.0), (0.38, 70.0))
 """Share of the confusion at take-off and the steps in which it falls to 1/e."""
 LASTING = (0.0025, 0.0013, 0.0015, 0.0006)
-"""Standard deviation of the command error that stays: collective, roll, pitch, yaw, as shares of full speed."""
+"""Standard deviation of the command error that stays, by mode, as shares of full speed."""
+MODES = torch.tensor([[1.0, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1], [1, -1, 1, -1]])
+"""Collective, pitch, roll and yaw: how each moves the rotors front-right, back-right, back-left, front-left."""
 GUESSED_STEPS = 10.0
 """Steps in which the error of the guessed rotor speeds falls to 1/e."""
 PER_CM = 8.0
@@ -64,6 +67,8 @@ class Student:
     """Command rate that costs nothing."""
 
     def score(self, metrics: FlightMetrics) -> float:
+        if metrics.survival == 0.0:
+            return metrics.mean_return - PER_CM * 100.0
         restless = max(0.0, metrics.command_rate - self.free_rate)
         return metrics.mean_return - PER_CM * 100.0 * metrics.position_rmse_m - self.rate_price * restless
 
@@ -80,8 +85,7 @@ class ConfusedExpert(LqrExpert):
     def _begin(self, count: int, last_command: torch.Tensor) -> None:
         generator, student, rows = self._generator, self._student, len(self._table)
         self._others = [torch.randint(rows, (count,), generator=generator) for _ in range(student.others)]
-        signs = torch.tensor([[1, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1], [1, -1, 1, -1.0]])
-        self._lasting = torch.randn(count, 4, generator=generator) * torch.tensor(LASTING) @ signs
+        self._lasting = torch.randn(count, 4, generator=generator) * torch.tensor(LASTING) @ MODES
         self._guess = student.rotor * torch.randn(count, 4, generator=generator)
         self._late = (torch.arange(count) < round(student.late * count))[:, None]
         self._before = last_command.clone()
@@ -121,7 +125,7 @@ class Judge:
 
 
 def measure(checkpoint: str) -> None:
-    """Print a student's mean square error of the command over time: what the constants of confusion describe."""
+    """Print a student's errors of the command over time: their root mean square, and that of every mode."""
     env = foundation.make_env("foundation", num_envs=2048, seed=TEST_SEED, overrides=[EXACT])
     obs, _ = env.reset()
     student, flying = load_policy(checkpoint, obs, 4, "cpu"), torch.ones(2048, dtype=torch.bool)
@@ -130,7 +134,8 @@ def measure(checkpoint: str) -> None:
             actions = student(obs)
             errors = 0.5 * (actions - obs["expert"])[flying]
             if step in (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 70, 100, 150, 200, 300, 498):
-                print(f"step {step:3}  {errors.square().mean().sqrt():.4f} RMS, {errors.mean(1).mean():+.4f} mean")
+                modes = (errors @ MODES.T / 4.0).square().mean(0).sqrt().numpy().round(4).tolist()
+                print(f"step {step:3}  {errors.square().mean().sqrt():.4f}, by mode {modes}")
             obs, _, dones, _ = env.step(actions)
             student.reset(dones)
             flying &= dones == 0

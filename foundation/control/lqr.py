@@ -18,8 +18,8 @@ class LqrCfg:
     """Weights of the regulator; a cost is per step and per square of its unit.
 
     The input of every axis is the *change* of its rotor command between two steps, as a share of full speed: its
-    cost is what keeps commands smooth. The values come from ``benchmarks/search_lqr_weights.py``, which judges
-    weights by what a student that does not know its vehicle makes of them.
+    cost is what keeps commands smooth. The values lie between two results of ``benchmarks/search_lqr_weights.py``,
+    which judges weights by what a student that does not know its vehicle makes of them.
     """
 
     lateral_position: float = 0.746
@@ -52,10 +52,11 @@ class LqrCfg:
     """Highest velocity that the regulator answers to [m/s]."""
 
     near_command: float = 0.124
-    """Factor on the three costs of changing commands at rest on the target: below 1 the regulator holds a point
+    """Factor, at rest on the target, on the three costs of changing a command: below 1 the regulator holds a point
     more stiffly than it flies to it."""
     near_radius: float = 0.117
-    """Distance from the target at which the regulator has gone most of the way from stiff to calm [m]."""
+    """Distance from the target at which the regulator has gone most of the way from stiff to calm [m]; a velocity
+    counts as the distance that it covers in 0.3 s."""
 
     def __post_init__(self) -> None:
         """Check that every weight is positive.

@@ -1,4 +1,4 @@
-"""Models beside rsl_rl's own: a recurrent student with an encoder, and a teacher that the environment computes."""
+"""Models beside rsl_rl's own: a recurrent one with an encoder or a skip connection, and an observed teacher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 
 class EncoderRnnModel(RNNModel):
-    """rsl_rl's ``RNNModel`` with dense layers before the recurrent ones, or a skip connection around them.
+    """rsl_rl's ``RNNModel`` with an encoder, dense layers before the memory, a skip connection, or both.
 
     A narrow encoder, as in RAPTOR's policy, makes a small network: 22 observations, encoder 16, GRU 16 and
     4 actions are 2068 weights. With a skip connection the layers behind the memory read the observations, too:
@@ -72,7 +72,7 @@ class EncoderRnnModel(RNNModel):
     def get_latent(
         self, obs: TensorDict, masks: torch.Tensor | None = None, hidden_state: Any = None
     ) -> torch.Tensor:
-        """Return the recurrent layers' output for encoded observations."""
+        """Return the memory's output for encoded observations; a skip connection appends the observations."""
         values = MLPModel.get_latent(self, obs)
         memory = self.rnn(self.encoder(values), masks, hidden_state).squeeze(0)
         if not self.skip_connection:
@@ -109,7 +109,6 @@ class _ExportedGru(nn.Module):
     def __init__(self, encoder: nn.Sequential, rnn: nn.GRU | nn.LSTM, skip_connection: bool) -> None:
         super().__init__()
         self.encoder, self.rnn, self.skip_connection = encoder, rnn, skip_connection
-        self.num_layers, self.hidden_size = rnn.num_layers, rnn.hidden_size
 
     def forward(self, values: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         memory, after = self.rnn(self.encoder(values), state)

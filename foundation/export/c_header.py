@@ -84,7 +84,7 @@ class CHeader:
         network = self.network
         recurrent = [f"{str(network.cell).upper()} {network.hidden_dim}" for _ in network.recurrent]
         if network.skip_connection:
-            recurrent[-1] += f" and {network.num_obs}"
+            recurrent[-1] += f" + {network.num_obs} observations"
         encoder, dense = (
             [
                 f"{len(layer.bias)}" + ("" if layer.activation.name == "identity" else f" {layer.activation.name}")

@@ -69,7 +69,7 @@ class Network:
     """``gru``, ``lstm`` or None."""
     recurrent: list[RecurrentLayer]
     skip_connection: bool
-    """Whether the layers behind the memory also read the normalised observations, behind the memory's output."""
+    """Whether the layers after the memory read its output and, appended to it, the normalised observations."""
     dense: list[Dense]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,10 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from foundation.distill.checkpoint.run_network import ENCODER_RNN, OF_SOME_CLASSES
 from foundation.distill.runners.config import RslRlModelCfg
 
+_CLASS = re.compile(r"agent\.(actor|critic|student|teacher)\.class_name=")
+
 
 def classes_first(overrides: list[str]) -> list[str]:
     """Return overrides in an order in which a class comes before the settings that were given with it."""
-    return sorted(overrides, key=lambda override: ".class_name=" not in override)
+    return sorted(overrides, key=lambda override: _CLASS.match(override) is None)
 
 
 def give_way(group: DictConfig, key: str, value: Any) -> None:

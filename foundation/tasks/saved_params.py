@@ -17,6 +17,13 @@ PARAMS = "params"
 """Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
 
 
+FORMER = {
+    "env.yaml": {"expert": {"near_command": 1.0}},
+    "agent.yaml": {"student": {"skip_connection": None}},
+}
+"""What settings were before they existed, where the task's default is now another value."""
+
+
 class ConfigError(ValueError):
     """A setting is unknown or has a value that cannot work."""
 
@@ -69,6 +76,9 @@ def read_params(path: Path) -> dict[str, Any]:
     for name, value in leaves(values):
         if not isinstance(value, (str, int, float, type(None))):
             raise ConfigError(f"{path}: {name} is a {type(value).__name__}, expected text, a number or a switch")
+    for group, former in FORMER.get(path.name, {}).items():
+        if isinstance(values.get(group), dict):
+            values[group] = former | values[group]
     return use_vehicle(path.parent, values) if path.name == "env.yaml" else values
 
 

@@ -21,6 +21,8 @@ TARGET_HEIGHT = 1.0
 """Height of the targets over the drawn ground [m]."""
 DRAWN_SPAN = 0.32
 """Least width at which the widest vehicle is drawn [m]; true to scale, a Crazyflie would be a few pixels."""
+WIDEST_SPAN = 0.8
+"""Greatest width at which a vehicle is drawn [m]: neighbours and the camera keep clear of it."""
 FULL_THRUST_LENGTH = 1.3
 """Length of the bar of a rotor at full thrust, over the vehicle's width."""
 
@@ -93,7 +95,8 @@ class Fleet:
         self._nominal_reach = float(np.linalg.norm(self.nominal_rotors[:, :2], axis=-1).mean())
         self.targets = grid(num_vehicles)
         """Targets, world frame [m], shape (N, 3)."""
-        self.size = max(1.0, DRAWN_SPAN / (2.0 * float(self._reach.max())))
+        span = 2.0 * float(self._reach.max())
+        self.size = min(max(span, DRAWN_SPAN), WIDEST_SPAN) / span
         """Drawn size over real size, the same for all vehicles."""
 
     @property

@@ -142,3 +142,13 @@ def test_ppo_starts_from_a_privileged_policy_that_was_distilled_from_the_expert(
     moved = max((actor[name] - student[name]).abs().max() for name in student if name.startswith("mlp."))
     assert 0.0 < moved < 0.02
     assert max(student[name].abs().max() for name in student if name.startswith("mlp.")) > 0.2
+
+
+def test_ppo_tells_how_many_observations_the_encoder_of_a_student_reads(here, capsys):
+    encoder = ["agent.student.class_name=foundation.distill:EncoderRnnModel", "agent.student.encoder_dims=[5]"]
+    student = distil("--teacher", "expert", *encoder)
+    with pytest.raises(SystemExit):
+        train.main(
+            ["--task", "point_ctrl", "--init_from", str(student), *SHORT, "agent.obs_groups.actor=[teacher]"]
+        )
+    assert "holds a student of 22 inputs" in capsys.readouterr().err

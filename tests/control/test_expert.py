@@ -148,6 +148,26 @@ def test_far_from_the_target_or_in_motion_the_gains_are_the_calm_ones(fleet):
     assert (gains["near_heading"][:, 1] > 1.5 * gains["heading"][:, 1]).all()
 
 
+def test_gains_blend_with_the_distance_and_with_what_the_velocity_covers_in_three_tenths_of_a_second(fleet):
+    cfg = LqrCfg(near_command=0.1, near_radius=0.06)
+    expert, gains = LqrExpert(fleet, cfg, dtype=torch.float64), axis_gains(fleet, cfg, DT)
+    modes, _ = rotor_modes(fleet)
+    hover, small, zero = np.tile(fleet.hover_speed[:, None], 4), 1e-7, np.zeros((24, 3))
+    still = reference.QuadState(zero, np.tile([0.0, 0.0, 0.0, 1.0], (24, 1)), zero, zero, hover)
+    up = np.array([0.0, 0.0, 1.0])
+    share = np.exp(-1.0)
+    for begin in (replace(still, pos_w=zero + 0.06 * up), replace(still, vel_w=zero + 0.2 * up)):
+        turned = replace(begin, ang_vel_b=zero + small * np.array([0.0, 1.0, 1.0]))
+        before = commands(expert, begin, hover, zero)
+        change = (np.linalg.inv(modes) @ (commands(expert, turned, hover, zero) - before)[..., None])[..., 0]
+        inside = ((before > 0.0) & (before < 1.0)).all(1)
+        for axis, mode, column in (("x", PITCH, 3), ("heading", YAW, 1)):
+            calm, stiff = gains[axis][inside, column], gains[f"near_{axis}"][inside, column]
+            blended = calm + share * (stiff - calm)
+            np.testing.assert_allclose(change[inside, mode] / small, -blended, rtol=1e-4)
+        assert inside.sum() > 5
+
+
 def test_a_factor_of_one_makes_the_gains_at_the_target_those_far_from_it(fleet):
     gains = axis_gains(fleet, LqrCfg(near_command=1.0), DT)
     for axis in ("x", "y", "z", "heading"):

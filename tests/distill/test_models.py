@@ -10,6 +10,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from foundation.distill import DaggerRunner, EncoderRnnModel, ObservedActions, RslRlModelCfg
+from foundation.distill.checkpoint.architecture import difference
 from foundation.distill.fast.inference import InferenceGru
 from tests.support.runners import assert_equal, weights
 from tests.support.toy import GAUSSIAN, ToyEnv, runner_cfg
@@ -99,7 +100,40 @@ def test_settings_of_the_encoder_belong_to_its_model():
         RslRlModelCfg(class_name="RNNModel", encoder_dims=[16])
     with pytest.raises(ValueError, match="hidden_dims must be widths"):
         RslRlModelCfg(class_name="RNNModel", hidden_dims=[])
+    with pytest.raises(ValueError, match="skip_connection=True has no effect on class_name=MLPModel"):
+        RslRlModelCfg(class_name="MLPModel", skip_connection=True)
     assert isinstance(encoder_model(), RNNModel)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@pytest.mark.parametrize("skip", [False, True])
+def test_windows_are_computed_as_single_steps_are(kind, skip):
+    model = encoder_model(rnn_type=kind, rnn_hidden_dim=5, rnn_num_layers=2, skip_connection=skip)
+    sequence = [observations(seed=seed) for seed in range(4)]
+    with torch.inference_mode():
+        stepped = torch.stack([model(obs) for obs in sequence])
+        zeros = torch.zeros(2, 6, 5)
+        together = TensorDict({"student": torch.stack([obs["student"] for obs in sequence])}, batch_size=[4, 6])
+        masks, state = torch.ones(4, 6, dtype=torch.bool), zeros if kind == "gru" else (zeros, zeros.clone())
+        torch.testing.assert_close(model(together, masks=masks, hidden_state=state), stepped)
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (
+            {"skip_connection": True},
+            "skip_connection is False in the file and True in the model; set skip_connection=False",
+        ),
+        ({"encoder_dims": [9]}, "set encoder_dims=[16]"),
+        ({"encoder_dims": []}, "set encoder_dims=[16]"),
+    ],
+)
+def test_a_file_of_another_encoder_or_without_the_skip_is_refused_with_the_setting_that_fits(own, words):
+    found = difference(encoder_model().state_dict(), encoder_model(**own).state_dict())
+    assert found is not None
+    assert words in found
+    assert "obs_groups" not in found
 
 
 class ExpertEnv(ToyEnv):

@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from foundation.distill import EncoderRnnModel
 
 GROUPS = {"student": ["student"]}
-KINDS = ("mlp", "gru", "lstm", "encoder", "skip_gru", "skip_lstm")
+KINDS = ("mlp", "gru", "lstm", "encoder", "skip_gru", "skip_lstm", "skip_alone")
 
 
 class OwnModel(MLPModel):
@@ -37,6 +37,9 @@ def policy(kind: str = "mlp", activation: str = "tanh", size: int = 22, seed: in
         model = EncoderRnnModel(
             obs, GROUPS, "student", 4, **settings, encoder_dims=[7], rnn_hidden_dim=6, rnn_num_layers=2
         )
+    elif kind == "skip_alone":
+        settings |= {"encoder_dims": [], "hidden_dims": [], "obs_normalization": False, "skip_connection": True}
+        model = EncoderRnnModel(obs, GROUPS, "student", 4, **settings, rnn_hidden_dim=6, rnn_num_layers=2)
     elif kind.startswith("skip"):
         sizes = {"encoder_dims": [7, 9, 5], "rnn_type": kind[5:], "rnn_hidden_dim": 6, "rnn_num_layers": 2}
         model = EncoderRnnModel(obs, GROUPS, "student", 4, **settings, **sizes, skip_connection=True)

@@ -55,7 +55,7 @@ def test_the_count_of_weights_is_that_of_the_model_and_its_normaliser():
     for kind in KINDS:
         model = policy(kind)
         weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("distribution"))
-        assert extract(model).num_weights == weights + 2 * 22
+        assert extract(model).num_weights == weights + 2 * 22 * model.obs_normalization
 
 
 def test_multiplications_are_those_of_the_matrices_the_gates_and_the_normaliser():

@@ -129,3 +129,15 @@ def test_a_setting_that_was_given_for_another_class_is_still_refused(setting):
         overrides = [f"agent.student.{setting}", "agent.student.class_name=MLPModel"][::order]
         with pytest.raises(ConfigError, match="has no effect on class_name=MLPModel"):
             compose(load_task("foundation"), overrides)
+
+
+def test_a_run_from_before_a_setting_existed_keeps_its_expert_and_its_network(tmp_path):
+    env, agent = compose(load_task("foundation"), [])
+    save_params(tmp_path, env, agent)
+    for name, line in (("env", "near_command"), ("agent", "skip_connection")):
+        path = tmp_path / "params" / f"{name}.yaml"
+        kept = [text for text in path.read_text().splitlines() if not text.strip().startswith(line)]
+        path.write_text("\n".join(kept))
+    old_env, old_agent = compose(load_task("foundation"), [], params_dir=tmp_path / "params")
+    assert (env.expert.near_command, agent.student.skip_connection) == (0.124, True)
+    assert (old_env.expert.near_command, old_agent.student.skip_connection) == (1.0, None)

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from foundation.sim.params import GRAVITY
-from foundation.viewer.fleet import DRAWN_SPAN, SPACING, Fleet, Snapshot, frame_steps, grid
+from foundation.viewer.fleet import DRAWN_SPAN, SPACING, WIDEST_SPAN, Fleet, Snapshot, frame_steps, grid
 from foundation.viewer.history import History
 from foundation.viewer.meshes import ball_mesh, bar_mesh, disc_mesh, frame_mesh
 from tests.support.vehicles import random_state, random_vehicles
@@ -34,11 +34,11 @@ def test_rotors_are_drawn_where_the_attitude_puts_them(vehicles, nominal, rng):
         np.testing.assert_allclose(poses.rotor_pos[number], expected, atol=1e-12)
 
 
-def test_large_vehicles_are_drawn_to_scale_and_small_ones_enlarged_by_one_factor(vehicles, nominal):
+@pytest.mark.parametrize(("widest", "drawn"), [(0.05, DRAWN_SPAN), (0.5, 0.5), (4.0, WIDEST_SPAN)])
+def test_a_fleet_is_drawn_to_scale_unless_its_widest_vehicle_is_small_or_huge(widest, drawn, vehicles, nominal):
     span = 2.0 * np.linalg.norm(vehicles.rotor_pos_b[..., :2], axis=-1).mean(-1).max()
-    for widest in (0.5, 0.05):
-        sized = replace(vehicles, rotor_pos_b=vehicles.rotor_pos_b * widest / span)
-        assert Fleet(sized, nominal, 6).size == pytest.approx(1.0 if widest > DRAWN_SPAN else DRAWN_SPAN / widest)
+    sized = replace(vehicles, rotor_pos_b=vehicles.rotor_pos_b * widest / span)
+    assert Fleet(sized, nominal, 6).size * widest == pytest.approx(drawn)
 
 
 def test_bars_of_a_hovering_vehicle_together_stand_for_its_weight(vehicles, nominal, rng):

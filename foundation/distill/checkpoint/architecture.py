@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 
+from foundation.distill.checkpoint.run_network import ENCODER_RNN
+
 _GATES = {3: "gru", 4: "lstm"}
 """Rows of a recurrent layer's weights, by the width of its hidden state."""
+_OF_RECURRENT = ("rnn_type", "rnn_hidden_dim", "rnn_num_layers", "encoder_dims", "skip_connection")
 NO_NOISE = "none"
 """``std_type`` of weights without a standard deviation."""
 
@@ -41,6 +44,16 @@ def architecture(weights: dict[str, Any]) -> dict[str, Any]:
             "rnn_num_layers": sum(name.startswith("rnn.rnn.weight_hh_l") for name in weights),
         }
         inputs = recurrent[0].shape[1]  # pyright: ignore
+        encoder = [value for name, value in weights.items() if re.fullmatch(r"encoder\.\d+\.weight", name)]
+        if encoder:
+            inputs = encoder[0].shape[1]
+        skips = shapes[0][1] == width + inputs
+        if encoder or skips or len(shapes) == 1:
+            found |= {
+                "class_name": ENCODER_RNN,
+                "encoder_dims": [len(value) for value in encoder],
+                "skip_connection": skips,
+            }
     found |= {
         "hidden_dims": [rows for rows, _ in shapes[:-1]],
         "obs_normalization": any(name.startswith("obs_normalizer.") for name in weights),
@@ -80,7 +93,7 @@ def differing_settings(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str
         return []
     differing = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if "class_name" in differing:
-        differing = [name for name in differing if not name.startswith("rnn_")]
+        differing = [name for name in differing if name not in _OF_RECURRENT]
     if theirs["outputs"] in (2 * ours["outputs"], ours["outputs"] / 2):
         # One of the two has a standard deviation that the network computes.
         differing = [name for name in differing if name != "distribution_cfg.std_type"]
@@ -99,8 +112,8 @@ def _fact(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
 
 def _advice(differing: list[str], theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     advice = [_setting(name, theirs) for name in differing if name not in ("inputs", "outputs")]
-    if "class_name" in differing and theirs["class_name"] == "RNNModel":
-        advice += [f"{name}={theirs[name]}" for name in ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")]
+    if "class_name" in differing:
+        advice += [f"{name}={theirs[name]}" for name in _OF_RECURRENT if name in theirs]
     if advice:
         advice = [f"set {', '.join(advice)}"]
     if "inputs" in differing:

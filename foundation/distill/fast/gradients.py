@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from foundation.distill.algorithm.losses import Huber, Loss, MeanSquare
-from foundation.distill.fast.inference import InferenceGru, InferenceMlp, encoder_of, with_skip
+from foundation.distill.fast.inference import InferenceGru, InferenceMlp, encoder_of, skips_memory
 
 _Layers = list[tuple[nn.Linear, nn.Module | None]]
 
@@ -99,7 +99,9 @@ class GruBackprop(MlpBackprop):
         # The state before a step that follows a done is zero.
         resets = batch["dones"].T[:-1, :, None]
         steps = _GruSteps(self._model.rnn.rnn, inputs, batch["hidden/0"][:, 0], resets)  # pyright: ignore
-        latent = with_skip(self._model, steps.outputs.flatten(0, 1), encoded[0])
+        latent = steps.outputs.flatten(0, 1)
+        if skips_memory(self._model):
+            latent = torch.cat([latent, encoded[0]], dim=-1)
         values = _forward(self._layers, latent)
         target = batch["teacher_actions"].transpose(0, 1)
         trained = batch["trained"].T[..., None].to(inputs.dtype)

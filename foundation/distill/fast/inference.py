@@ -131,7 +131,8 @@ class InferenceGru(InferenceMlp):
             ValueError: If :meth:`supports` does not hold.
         """
         super().__init__(model)
-        self._model, self._rnn = model, model.rnn
+        self._rnn = model.rnn
+        self._skips = skips_memory(model)
         self._weights = [parameter.detach().clone() for parameter in model.rnn.rnn.parameters()]
         self._encoder = _fold(list(encoder_of(model)))
 
@@ -156,7 +157,7 @@ class InferenceGru(InferenceMlp):
             hidden = values.new_zeros(1, len(values), self._rnn.rnn.hidden_size)
         after = torch.gru_cell(values, hidden[0], *self._weights)  # pyright: ignore
         self._rnn.hidden_state = after[None]
-        return self._head(with_skip(self._model, after, normalized))
+        return self._head(torch.cat([after, normalized], dim=-1) if self._skips else after)
 
     def reset(self, dones: torch.Tensor) -> None:
         """Zero the hidden state of environments (N,) that begin an episode; does not synchronise."""
@@ -169,10 +170,9 @@ def encoder_of(model: nn.Module) -> nn.Sequential:
     return model.encoder if isinstance(model, EncoderRnnModel) else nn.Sequential()
 
 
-def with_skip(model: nn.Module, memory: torch.Tensor, normalized: torch.Tensor) -> torch.Tensor:
-    """Return what the layers behind the memory read, for its outputs (N, H) and normalised observations (N, D)."""
-    skips = isinstance(model, EncoderRnnModel) and model.skip_connection
-    return torch.cat([memory, normalized], dim=-1) if skips else memory
+def skips_memory(model: nn.Module) -> bool:
+    """Return whether the layers behind the memory also read the normalised observations."""
+    return isinstance(model, EncoderRnnModel) and model.skip_connection
 
 
 def is_plain_gru(model: RNNModel) -> bool:

@@ -15,8 +15,8 @@ ITERATIONS = 700
 def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
     """Return the recipe: the expert acts for 8 iterations, then the student, for 36 million steps in all.
 
-    The GRU reads the observations directly: behind an encoder of 16, which is RAPTOR's network, it has twice
-    the steady error (docs/FOUNDATION_POLICY.md).
+    The GRU reads the observations directly, and so does the layer behind it: what the expert does is mostly linear
+    in them (docs/FOUNDATION_POLICY.md).
     """
     return RslRlDistillationRunnerCfg(
         experiment_name="foundation",
@@ -47,7 +47,7 @@ def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
             max_buffer_size=2_000_000,
             mini_batch_size=6400,
             max_updates_per_iteration=120,
-            # The first second of a flight has the largest errors, and decides whether there is a second one.
+            # Most errors are made in the first second of a flight, and most flights that are lost are lost there.
             sampling="loss",
             priority_exponent=0.2,
         ),

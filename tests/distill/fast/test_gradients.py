@@ -105,7 +105,10 @@ def gru_and_windows(activation="elu", encoder=None):
     return model, TensorDict(batch, batch_size=[ROWS])
 
 
-SKIPS = [{"encoder_dims": dims, "hidden_dims": [], "skip_connection": True} for dims in ([], [6])]
+SKIPS = [
+    {"encoder_dims": encoder, "hidden_dims": hidden, "skip_connection": True}
+    for encoder, hidden in (([], []), ([6], []), ([], [8]))
+]
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.5]])
