@@ -4,7 +4,7 @@ RAPTOR is the package ``foundation-policy`` (NumPy only). Every policy flies 409
 ``raptor``, with and without its disturbance, with the packaged sensor noise and with sensors that are 10 ms late,
 and vehicles of a name. Checked first: RAPTOR's figures without noise are those that its own simulator, l2f, gives.
 
-Run: python benchmarks/foundation_policy.py [--student RUN ...] [--episodes 4096] [--seeds 3] [--page]
+Run: python benchmarks/foundation_policy.py [--student NAME=RUN] [--episodes N] [--seeds N] [--only NAME] [--page]
 """
 
 from __future__ import annotations
@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--student", action="append", default=[], help="NAME=CHECKPOINT, beside the packaged one")
     parser.add_argument("--episodes", type=int, default=4096)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", action="append", help="fly this policy alone, and keep the others' results")
     parser.add_argument("--page", action="store_true", help="only write the page from the kept results")
     args = parser.parse_args()
     if args.page:
@@ -199,8 +200,13 @@ def main() -> None:
     for name, path in checkpoints.items():
         policies[name] = lambda env, path=path: load_policy(path, env.get_observations(), 4, "cpu")
     seeds = range(FIRST_SEED, FIRST_SEED + args.seeds)
-    results: dict[str, Any] = {}
+    unknown = set(args.only or ()) - set(policies)
+    if unknown:
+        parser.error(f"--only {', '.join(sorted(unknown))}: no such policy; there are {', '.join(policies)}")
+    results: dict[str, Any] = json.loads(RESULT.read_text())["policies"] if args.only else {}
     for name, make_policy in policies.items():
+        if args.only and name not in args.only:
+            continue
         results[name] = measure(name, make_policy, args.episodes, seeds)
         if name == "RAPTOR":
             check_raptor(results[name])
