@@ -14,7 +14,7 @@ class Raptor:
     """The released policy, with the hidden state of every vehicle."""
 
     def __init__(self) -> None:
-        self._policy = _released()()
+        self._policy = _released()
         self._policy.reset()
 
     def __call__(self, obs: Any) -> torch.Tensor:
@@ -27,14 +27,15 @@ class Raptor:
 
 
 def _released() -> Any:
-    """Import the package's class; a script of the package's name lies beside this one."""
+    """Return the package's policy, for which it reads a file of its own; a script here has the package's name."""
     path, script = sys.path, sys.modules.pop("foundation_policy", None)
     sys.path = [folder for folder in path if Path(folder).resolve() != Path(__file__).parent.resolve()]
     try:
         from foundation_policy import Raptor as Released
+
+        return Released()
     finally:
         sys.path = path
         sys.modules.pop("foundation_policy", None)
         if script is not None:
             sys.modules["foundation_policy"] = script
-    return Released
