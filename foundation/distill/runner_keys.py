@@ -9,7 +9,6 @@ from typing import Any
 
 from rsl_rl.utils import resolve_callable
 
-from foundation.distill.checkpoint.run_network import ENCODER_RNN
 from foundation.distill.log import logger
 
 FORMER_KEYS = {
@@ -29,7 +28,7 @@ _MODEL_HINTS = {
     "critic_hidden_dims": "since rsl_rl 4 it is hidden_dims",
     **dict.fromkeys(("rnn_type", "rnn_hidden_dim", "rnn_num_layers"), "it needs class_name=RNNModel"),
     "cnn_cfg": "it needs class_name=CNNModel",
-    **dict.fromkeys(("encoder_dims", "skip_connection"), f"it needs class_name={ENCODER_RNN}"),
+    **dict.fromkeys(("encoder_dims", "skip_connection"), "it needs class_name=foundation.distill:EncoderRnnModel"),
 }
 """Keys of models in earlier versions and other classes, and what to do about them."""
 _LOGGERS = ("tensorboard", "wandb", "neptune")

@@ -135,6 +135,7 @@ def test_further_groups_of_a_host_are_its_own():
         ("student_hidden_dims", [8], "since rsl_rl 4 it is hidden_dims"),
         ("rnn_hidden_dim", 8, "it needs class_name=RNNModel"),
         ("cnn_cfg", {}, "it needs class_name=CNNModel"),
+        ("skip_connection", True, "it needs class_name=foundation.distill:EncoderRnnModel"),
         ("colour", "red", "leave it out"),
     ],
 )
