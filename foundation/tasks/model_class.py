@@ -7,9 +7,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from foundation.distill.checkpoint.run_network import ENCODER_RNN, OF_SOME_CLASSES
-from foundation.distill.runners.config import RslRlModelCfg
-
 _CLASS = re.compile(r"agent\.(actor|critic|student|teacher)\.class_name=")
 
 
@@ -27,8 +24,14 @@ def give_way(group: DictConfig, key: str, value: Any) -> None:
         value: Its new value; nothing happens unless it names a class of a model.
     """
     owner, _, name = key.rpartition(".")
-    new_class = value if name == "class_name" else value.get("class_name") if isinstance(value, dict) else None
-    model = OmegaConf.select(group, owner if name == "class_name" else key) if new_class else None
+    if name != "class_name" and not (isinstance(value, dict) and "class_name" in value):
+        return
+    # They load torch, which the registry of tasks does without.
+    from foundation.distill.checkpoint.run_network import ENCODER_RNN, OF_SOME_CLASSES
+    from foundation.distill.runners.config import RslRlModelCfg
+
+    new_class = value if name == "class_name" else value["class_name"]
+    model = OmegaConf.select(group, owner if name == "class_name" else key)
     if not isinstance(model, DictConfig) or OmegaConf.get_type(model) is not RslRlModelCfg:
         return
     for setting, owners in OF_SOME_CLASSES.items():

@@ -37,7 +37,8 @@ def test_it_survives_settles_and_holds_its_position_as_noted(tmp_path, monkeypat
     student = policies["student"]
     # Three standard errors of a share of 512 episodes.
     assert student["survival"] == pytest.approx(survival, abs=3.0 * np.sqrt(survival * (1 - survival) / 512))
-    assert student["position_rmse_m"] == pytest.approx(error, rel=0.2)
+    # A few vehicles that do not come to rest make most of it.
+    assert student["position_rmse_m"] == pytest.approx(error, rel=0.6)
     assert student["survival"] < policies["teacher"]["survival"]
     assert policies["teacher"]["position_rmse_m"] < 1e-3
 

@@ -9,11 +9,11 @@ from foundation.distill.runners.config import (
     RslRlModelCfg,
 )
 
-ITERATIONS = 700
+ITERATIONS = 780
 
 
 def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
-    """Return the recipe: the expert acts for 8 iterations, then the student, for 36 million steps in all.
+    """Return the recipe: the expert acts for 8 iterations, then the student, for 40 million steps in all.
 
     The GRU reads the observations directly, and so does the layer behind it: what the expert does is mostly linear
     in them (docs/FOUNDATION_POLICY.md).
@@ -49,6 +49,6 @@ def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
             max_updates_per_iteration=120,
             # Most errors are made in the first second of a flight, and most flights that are lost are lost there.
             sampling="loss",
-            priority_exponent=0.2,
+            priority_exponent=0.3,
         ),
     )
