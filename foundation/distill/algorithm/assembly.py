@@ -28,6 +28,8 @@ DEFAULT_UPDATES = 100
 """Gradient steps per iteration without ``num_learning_epochs`` and ``max_updates_per_iteration``."""
 MINI_BATCHES_OF_A_ROLLOUT = 40
 """Transitions of a rollout by those of a mini-batch, where neither size nor number of mini-batches is set."""
+FEWEST_TRANSITIONS, FEWEST_WINDOWS, MOST_TRANSITIONS = 64, 32, 4096
+"""Bounds of such a mini-batch; of a small rollout, a fortieth can be less than one window."""
 
 
 def make_objective(alg: ResumableDistillation) -> ImitationObjective:
@@ -70,14 +72,14 @@ def make_dataset(
         shape = storage.num_transitions_per_env, storage.num_envs
         episode_filter = EpisodeFilter(options.episode_filter, *shape, device)
     buffer = _make_history(_example_row(rollout, layout, student), options, layout, storage, log)
-    plan = make_plan(options, storage.num_transitions_per_env * storage.num_envs)
+    plan = make_plan(options, storage.num_transitions_per_env * storage.num_envs, layout.transitions_per_row)
     groups = student.obs_groups
     return AggregatedDataset(
         rollout, layout, buffer, episode_filter, plan, options.max_buffer_size, groups, masks_steps, log
     )
 
 
-def make_plan(options: DaggerOptions, rollout_size: int) -> MiniBatchPlan:
+def make_plan(options: DaggerOptions, rollout_size: int, transitions_per_row: int) -> MiniBatchPlan:
     """Return size and number of the mini-batches of an iteration.
 
     Where their number is bounded, as by default, they are small: together 2.5 times a rollout.
@@ -85,13 +87,16 @@ def make_plan(options: DaggerOptions, rollout_size: int) -> MiniBatchPlan:
     Args:
         options: The options.
         rollout_size: Transitions of a rollout.
+        transitions_per_row: Transitions of a row of the history: 1, or those of a window.
     """
-    size, limit = options.mini_batch_size, options.max_updates_per_iteration
-    if options.num_learning_epochs is None and limit is None:
-        limit = DEFAULT_UPDATES
+    size, limit, epochs = options.mini_batch_size, options.max_updates_per_iteration, options.num_learning_epochs
+    if epochs is None:
+        limit = DEFAULT_UPDATES if limit is None else limit
+        epochs = limit
     if limit is not None and options.num_mini_batches is None and size is None:
-        size = min(max(rollout_size // MINI_BATCHES_OF_A_ROLLOUT, 64), 4096)
-    return MiniBatchPlan(options.num_epochs, options.num_mini_batches, size, limit)
+        fewest = FEWEST_TRANSITIONS if transitions_per_row == 1 else FEWEST_WINDOWS * transitions_per_row
+        size = min(max(rollout_size // MINI_BATCHES_OF_A_ROLLOUT, fewest), MOST_TRANSITIONS)
+    return MiniBatchPlan(epochs, options.num_mini_batches, size, limit)
 
 
 def _dry_run(

@@ -74,8 +74,8 @@ class DaggerOptions:
     num_mini_batches: int | None = None
     """Mini-batches per pass over the history; excludes ``mini_batch_size``."""
     mini_batch_size: int | None = None
-    """Transitions per mini-batch; with neither of the two, a fortieth of a rollout, from 64 to 4096, or 2048 for
-    whole passes."""
+    """Transitions per mini-batch; with neither of the two, a fortieth of a rollout, at least 64 transitions or 32
+    windows and at most 4096 transitions, or 2048 for whole passes."""
     max_updates_per_iteration: int | None = None
     """Largest number of gradient steps per iteration; a pass that it cuts short goes on in the next one. None is
     100 without ``num_learning_epochs``, and no limit with it."""

@@ -66,7 +66,8 @@ MODULE_OPTIONS = {
     # Above the number of columns of the vehicle table: the loop that loads them has to be unrolled.
     "max_unroll": 64,
     # Contracted to fused multiply-add, as on CUDA. No -ffast-math: terminations rely on NaN.
-    "cpu_compiler_flags": f"{wp.config.cpu_compiler_flags or '-march=native'} -ffp-contract=fast",
+    # No warning about vectors wider than the registers of a processor without AVX-512: nothing passes them on.
+    "cpu_compiler_flags": f"{wp.config.cpu_compiler_flags or '-march=native'} -ffp-contract=fast -Wno-psabi",
     "extra_build_options": wp.ModuleBuildOptions(extra_cpu_preamble=_CPU_REGISTERS),
 }
 """Options of every Warp module that computes with lanes."""

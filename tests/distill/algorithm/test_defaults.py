@@ -64,23 +64,27 @@ def test_the_default_learning_rate_falls_unless_rate_or_schedule_are_named(runne
     ("rollout_size", "size"), [(10_000, 250), (60, 64), (1536, 64), (98_304, 2457), (1_000_000, 4096)]
 )
 def test_an_iteration_draws_a_hundred_mini_batches_of_a_fortieth_of_a_rollout(rollout_size, size):
-    plan = make_plan(DaggerOptions(), rollout_size)
-    for stored in (100 * size, 1_000_000):
+    plan = make_plan(DaggerOptions(), rollout_size, 1)
+    for stored in (size, 100 * size, 1_000_000):
         rows = plan.rows(stored, 1)
         assert rows == size
         assert plan.count(-(-stored // rows)) == 100
 
 
-def test_it_draws_at_most_four_passes_while_little_is_stored():
-    plan = make_plan(DaggerOptions(), 640)
-    assert plan.count(-(-640 // plan.rows(640, 1))) == 4 * 10
+@pytest.mark.parametrize(
+    ("rollout_size", "window", "windows"), [(1600, 15, 32), (40_000, 15, 66), (1600, 50, 32), (1600, 200, 20)]
+)
+def test_a_mini_batch_of_a_recurrent_student_has_32_windows_unless_these_are_over_4096_transitions(
+    rollout_size, window, windows
+):
+    assert make_plan(DaggerOptions(), rollout_size, window).rows(1_000_000, window) == windows
 
 
 @pytest.mark.parametrize(
     "options", [{"num_learning_epochs": 3}, {"num_learning_epochs": 3, "mini_batch_size": 50}]
 )
 def test_passes_are_whole_when_asked_for(options):
-    plan = make_plan(DaggerOptions(**options), 10_000)
+    plan = make_plan(DaggerOptions(**options), 10_000, 1)
     rows = plan.rows(1_000_000, 1)
     assert rows == options.get("mini_batch_size", 2048)
     assert plan.count(-(-1_000_000 // rows)) == 3 * -(-1_000_000 // rows)
@@ -92,7 +96,7 @@ def test_the_number_of_gradient_steps_does_not_grow_with_the_history():
     runner.alg.optimizer.register_step_post_hook(lambda *_: steps.append(len(runner.alg.history)))
     runner.learn(9)
     counts = {size: steps.count(size) for size in dict.fromkeys(steps)}
-    assert counts == {640 * i: min(100, 40 * i) for i in range(1, 10)}
+    assert counts == {640 * i: 100 for i in range(1, 10)}
 
 
 @pytest.mark.parametrize("runner_class", RUNNERS)
