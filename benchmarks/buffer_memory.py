@@ -98,13 +98,13 @@ def check_newest(alg, rollouts: int) -> None:
 def build(device: str, recurrent: bool, options: dict) -> tuple:
     """Return the algorithm at the task's sizes, and the printed estimate [bytes]."""
     from rsl_rl.runners import DistillationRunner
+    from setups import FEED_FORWARD, GRU
 
     import foundation
-    from foundation.tasks import load_task, resolve
+    from foundation.tasks import load_task
+    from foundation.tasks.config import compose
 
-    cfg = resolve(load_task("distillation").agent_cfg)()
-    if recurrent:
-        cfg.student.class_name, cfg.student.rnn_type, cfg.student.rnn_hidden_dim = "RNNModel", "gru", 32
+    _, cfg = compose(load_task("distillation"), [*FEED_FORWARD, *(GRU if recurrent else [])])
     for name, value in options.items():
         setattr(cfg.algorithm, name, value)
     printed = io.StringIO()

@@ -22,11 +22,17 @@ FAMILY = [
     "env.randomization.cf2x.force_std=0.15",
 ]
 GRU = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=32"]
-UPDATE = ["agent.algorithm.mini_batch_size=2048", "agent.algorithm.max_updates_per_iteration=25"]
+MLP = ["agent.student.class_name=MLPModel"]
+UPDATE = [
+    "agent.algorithm.mini_batch_size=2048",
+    "agent.algorithm.max_updates_per_iteration=25",
+    "agent.student.activation=tanh",
+    "agent.student.distribution_cfg.init_std=0.05",
+]
 STUDENTS = {
     "gru-32": [*GRU, "agent.student.hidden_dims=[32]"],
-    "mlp-68-68": ["agent.student.hidden_dims=[68,68]"],
-    "mlp-50-50-50": ["agent.student.hidden_dims=[50,50,50]"],
+    "mlp-68-68": [*MLP, "agent.student.hidden_dims=[68,68]"],
+    "mlp-50-50-50": [*MLP, "agent.student.hidden_dims=[50,50,50]"],
 }
 
 

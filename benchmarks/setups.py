@@ -15,6 +15,12 @@ from foundation.tasks import create_env, load_task, packaged_teacher
 from foundation.tasks.config import compose
 from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 
+FEED_FORWARD = [
+    "agent.student.class_name=MLPModel",
+    "agent.student.hidden_dims=[128,128]",
+    "agent.student.activation=tanh",
+    "agent.student.distribution_cfg.init_std=0.05",
+]
 GRU = [
     "agent.student.class_name=RNNModel",
     "agent.student.rnn_type=gru",
@@ -42,10 +48,12 @@ def make_runner(
 ) -> DistillationRunner:
     """Return a runner with the packaged teacher, and with weights and environment of the seed.
 
+    The student is feed-forward unless an override names another class.
+
     Side ``stock`` is rsl_rl's runner and algorithm, ``ours`` this project's with the task's settings, and
     ``class`` rsl_rl's runner with our class name and nothing else. Our history has room for a rollout at least.
     """
-    _, agent_cfg = compose(load_task("distillation"), [*STUDENT_DRIVES, *overrides])
+    _, agent_cfg = compose(load_task("distillation"), [*FEED_FORWARD, *STUDENT_DRIVES, *overrides])
     least = num_envs * agent_cfg.num_steps_per_env
     agent_cfg.algorithm.max_buffer_size = max(agent_cfg.algorithm.max_buffer_size, least)
     cfg = agent_cfg.to_dict()

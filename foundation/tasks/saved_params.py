@@ -17,11 +17,10 @@ PARAMS = "params"
 """Folder of a run that holds ``env.yaml`` and ``agent.yaml``."""
 
 
-FORMER = {
-    "env.yaml": {"expert": {"near_command": 1.0}},
-    "agent.yaml": {"student": {"skip_connection": None}},
-}
-"""What settings were before they existed, where the task's default is now another value."""
+FORMER_EXPERT = {"near_command": 1.0}
+"""What settings of the expert were before they existed."""
+MODELS = ("actor", "critic", "student", "teacher")
+"""Groups that describe a network."""
 
 
 class ConfigError(ValueError):
@@ -60,7 +59,8 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such file, or it does not hold parameters.
     """
-    # It loads torch, and the registry of tasks does without.
+    # They load torch, and the registry of tasks does without.
+    from foundation.distill.checkpoint.run_network import OF_SOME_CLASSES
     from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
 
     if not os.path.isfile(path):
@@ -76,10 +76,24 @@ def read_params(path: Path) -> dict[str, Any]:
     for name, value in leaves(values):
         if not isinstance(value, (str, int, float, type(None))):
             raise ConfigError(f"{path}: {name} is a {type(value).__name__}, expected text, a number or a switch")
-    for group, former in FORMER.get(path.name, {}).items():
-        if isinstance(values.get(group), dict):
-            values[group] = former | values[group]
-    return use_vehicle(path.parent, values) if path.name == "env.yaml" else values
+    if path.name == "env.yaml":
+        return use_vehicle(path.parent, _with_former(values, "expert", "lateral_command", FORMER_EXPERT))
+    for model in MODELS:
+        values = _with_former(values, model, "class_name", dict.fromkeys(OF_SOME_CLASSES))
+    return values
+
+
+def _with_former(values: dict[str, Any], group: str, always: str, former: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with what did not exist when they were saved, or the task's defaults would be taken.
+
+    Args:
+        values: The settings.
+        group: The group that may lack some.
+        always: A setting that every saved group has; one without it was written by hand.
+        former: The values.
+    """
+    saved = values.get(group)
+    return values | {group: former | saved} if isinstance(saved, dict) and always in saved else values
 
 
 def literal(value: Any) -> Any:

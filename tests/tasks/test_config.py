@@ -141,3 +141,15 @@ def test_a_run_from_before_a_setting_existed_keeps_its_expert_and_its_network(tm
     old_env, old_agent = compose(load_task("foundation"), [], params_dir=tmp_path / "params")
     assert (env.expert.near_command, agent.student.skip_connection) == (0.124, True)
     assert (old_env.expert.near_command, old_agent.student.skip_connection) == (1.0, None)
+
+
+def test_a_run_from_before_other_model_classes_had_settings_keeps_its_network(tmp_path):
+    env, agent = compose(load_task("foundation"), ["agent.student.class_name=MLPModel"])
+    save_params(tmp_path, env, agent)
+    path = tmp_path / "params" / "agent.yaml"
+    later = ("rnn_", "cnn_cfg", "encoder_dims", "skip_connection")
+    path.write_text(
+        "\n".join(text for text in path.read_text().splitlines() if not text.strip().startswith(later))
+    )
+    _, old_agent = compose(load_task("foundation"), [], params_dir=tmp_path / "params")
+    assert old_agent.student == agent.student

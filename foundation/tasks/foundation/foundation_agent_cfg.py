@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from foundation.distill.runners.config import (
-    ENCODER_RNN,
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
     RslRlModelCfg,
 )
+from foundation.tasks.point_ctrl.agents.rsl_rl_ppo_cfg import recurrent_student_cfg
 
 ITERATIONS = 780
 
 
 def foundation_runner_cfg() -> RslRlDistillationRunnerCfg:
-    """Return the recipe: the expert acts for 8 iterations, then the student, for 40 million steps in all.
-
-    The GRU reads the observations directly, and so does the layer behind it: what the expert does is mostly linear
-    in them (docs/FOUNDATION_POLICY.md).
-    """
+    """Return the recipe: the expert acts for 8 iterations, then the student, for 40 million steps in all."""
     return RslRlDistillationRunnerCfg(
         experiment_name="foundation",
         num_steps_per_env=100,
         max_iterations=ITERATIONS,
         obs_groups={"student": ["student"], "teacher": ["expert"]},
-        student=RslRlModelCfg(
-            class_name=ENCODER_RNN,
-            encoder_dims=[],
-            rnn_type="gru",
-            rnn_hidden_dim=16,
-            skip_connection=True,
-            hidden_dims=[],
-            activation="relu",
-            distribution_cfg={"class_name": "GaussianDistribution", "init_std": 0.015, "std_type": "log"},
-        ),
+        student=recurrent_student_cfg(),
         teacher=RslRlModelCfg(class_name="foundation.distill:ObservedActions", obs_normalization=False),
         algorithm=RslRlDistillationAlgorithmCfg(
             num_learning_epochs=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from foundation.distill.runners.config import (
+    ENCODER_RNN,
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
     RslRlModelCfg,
@@ -36,6 +37,26 @@ def teacher_runner_cfg() -> RslRlOnPolicyRunnerCfg:
             entropy_coef=0.001,
         ),
         anneal_from=0.3,
+    )
+
+
+def recurrent_student_cfg() -> RslRlModelCfg:
+    """Return a student that finds out which vehicle it flies: a GRU of 16, 2076 weights on 22 observations.
+
+    The GRU reads the observations directly, and so does the layer behind it: near the target, what a teacher does
+    is mostly linear in them.
+    """
+    return RslRlModelCfg(
+        class_name=ENCODER_RNN,
+        encoder_dims=[],
+        rnn_type="gru",
+        rnn_hidden_dim=16,
+        skip_connection=True,
+        hidden_dims=[],
+        activation="relu",
+        # Rotors rise faster than they fall, so noise on their commands lifts the vehicle: the student would learn
+        # to push against a force that is not there when it flies without noise.
+        distribution_cfg=_gaussian(0.015),
     )
 
 
