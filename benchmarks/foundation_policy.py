@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from raptor import Raptor
+from setups import EXACT
 
 import foundation
 from foundation.evaluation import load_policy
@@ -33,7 +34,6 @@ RESULT, PAGE = HERE / "results" / "foundation_policy.json", HERE.parent / "docs"
 FIRST_SEED = 1000
 PROMPT = ["env.noise.delay=0"]
 LATE = ["env.noise.delay=0.01", "env.noise.delayed_share=1"]
-EXACT = ["env.noise.position=0", "env.noise.attitude=0", "env.noise.velocity=0", "env.noise.angular_velocity=0"]
 CALM = ["env.randomization.raptor.force=0"]
 CONDITIONS = {
     "force on": [*EXACT, *PROMPT],

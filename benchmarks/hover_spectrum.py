@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from setups import EXACT
 
 import foundation
 from foundation.evaluation import load_policy
@@ -30,7 +31,6 @@ NEIGHBOURS = 40
 """Ordinates on either side of one from which its noise floor is taken."""
 FALSE_ALARM = 0.001
 """Probability that noise alone exceeds the bound in one spectrum."""
-EXACT = [f"env.noise.{name}=0" for name in ("position", "attitude", "velocity", "angular_velocity")]
 
 
 @torch.inference_mode()
@@ -99,8 +99,8 @@ def measure(checkpoint: Path, num_envs: int) -> tuple[dict[str, float], np.ndarr
         "share_with_a_line": float((lines > bound()).mean()),
         "highest_line": float(lines.max()),
         "command_std": float(noisy.std(0).mean()),
-        "command_rate": float(np.abs(np.diff(noisy, axis=0)).mean()),
-        "command_rate_without_noise": float(np.abs(np.diff(exact[-100:], axis=0)).mean()),
+        "rotor_command_rate": float(np.abs(np.diff(noisy, axis=0)).mean()),
+        "rotor_command_rate_without_noise": float(np.abs(np.diff(exact[-100:], axis=0)).mean()),
         "share_at_rest_without_noise": float((np.ptp(exact[-100:], axis=0) < 1e-3).mean()),
     }
     return figures, densities.mean(1)

@@ -28,6 +28,8 @@ GRU = [
     "agent.student.hidden_dims=[32]",
 ]
 STUDENTS = {"feed-forward": [], "GRU": GRU}
+EXACT = [f"env.noise.{name}=0" for name in ("position", "attitude", "velocity", "angular_velocity")]
+"""Sensors without noise."""
 # What the student does from the first step on is all that the two sides have in common.
 STUDENT_DRIVES = ["agent.algorithm.use_two_stage_training=false"]
 _OF_BOTH = ("num_learning_epochs", "gradient_length", "max_grad_norm", "loss_type")

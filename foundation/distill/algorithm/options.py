@@ -14,7 +14,7 @@ from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.algorithm.option_checks import check_options
 
 DEFAULT_EPOCHS = 4
-"""Largest number of passes per iteration without ``num_learning_epochs``."""
+"""Passes over the newest rollout without DAgger and ``num_learning_epochs``."""
 UNKNOWN_RUN_LENGTH = 200
 """Iterations of which ``phase1_iterations`` is a share if nothing tells the run's length."""
 
@@ -128,7 +128,7 @@ class DaggerOptions:
 
     @property
     def num_epochs(self) -> int:
-        """Largest number of passes per iteration."""
+        """Passes over the newest rollout without DAgger."""
         return DEFAULT_EPOCHS if self.num_learning_epochs is None else self.num_learning_epochs
 
     def phase1_length(self, run_length: int | None) -> int:
