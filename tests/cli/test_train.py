@@ -159,7 +159,7 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
         (["--task", "distillation", "--device", "cuda:99"], "--device cuda:99 cannot be used"),
         (["--task", "point_ctrl", "--params", "/no"], "/no/params/env.yaml does not exist"),
         (["--task", "point_ctrl", "agent.anneal_from=0.5", "agent.algorithm.schedule=adaptive"], "schedule=fixed"),
-        (["--task", "distillation", "agent.algorithm.max_buffer_size=100"], "at least one rollout (10000"),
+        (["--task", "distillation", "agent.algorithm.max_buffer_size=100"], "at least one rollout (10500"),
         (
             ["--task", "distillation", "agent.algorithm.num_mini_batches=4", "agent.algorithm.mini_batch_size=9"],
             "exclude",

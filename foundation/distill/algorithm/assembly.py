@@ -20,7 +20,15 @@ from foundation.distill.history.capacity import HistorySize, check_fits
 from foundation.distill.history.dataset import AggregatedDataset, MiniBatchPlan, Rollout
 from foundation.distill.history.episode_filter import EpisodeFilter
 from foundation.distill.history.eviction import EVICTIONS
-from foundation.distill.history.rows import LOSS_MASK, RowLayout, Transitions, Windows, per_env
+from foundation.distill.history.rows import (
+    LOSS_MASK,
+    RowLayout,
+    Transitions,
+    Windows,
+    per_env,
+    rows_for,
+    transitions_in,
+)
 from foundation.distill.observations import groups_of
 from foundation.distill.tensors import tensors_of
 
@@ -164,20 +172,19 @@ def _make_history(
     size = HistorySize(
         options.max_buffer_size, row_bytes(tensors_of(example), options.eviction, options.sampling) / each
     )
-    max_rows = options.max_buffer_size // each
     _require_room_for_a_rollout(options, layout, storage)
     folder = None if options.buffer_dir is None else Path(options.buffer_dir).expanduser()
     check_fits(size, torch.device(wanted or device), folder, log)
     buffer = AggregatedBuffer(
         example,
-        max_rows,
+        options.max_buffer_size // each,
         device,
         storage_device=wanted,
         folder=folder,
-        initial_capacity=-(-INITIAL_CAPACITY // each),
+        initial_capacity=rows_for(layout, INITIAL_CAPACITY),
         options=options,
     )
-    log(f"Initialized aggregated buffer with capacity: {buffer.capacity * each} transitions")
+    log(f"Initialized aggregated buffer with capacity: {transitions_in(layout, buffer.capacity)} transitions")
     log(f"Maximum buffer size: {options.max_buffer_size} transitions")
     return buffer
 

@@ -30,8 +30,8 @@ class ClosedFormImitation(Imitation):
     def train(self, mini_batches: Iterable[TensorDict]) -> list[torch.Tensor]:
         """Take one gradient step per mini-batch, and return the loss of each one that was not left out."""
         self._closed_form = self.find_closed_form()
-        transitions = self.dataset.mini_batch_rows() * self.dataset.layout.transitions_per_row
-        with threads_for(transitions, self.alg.device):
+        # A recurrent student computes one step of all windows at a time, so windows count, not their transitions.
+        with threads_for(self.dataset.mini_batch_rows(), self.alg.device):
             return super().train(mini_batches)
 
     def find_closed_form(self) -> MlpBackprop | None:

@@ -12,7 +12,7 @@ from tensordict import TensorDict
 
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.episode_filter import EpisodeFilter
-from foundation.distill.history.rows import LOSS_MASK, RowLayout, per_step
+from foundation.distill.history.rows import LOSS_MASK, RowLayout, per_step, transitions_in
 from foundation.distill.tensors import finite_rows, moved, tensors_of
 
 DEFAULT_MINI_BATCH_SIZE = 2048
@@ -127,7 +127,7 @@ class AggregatedDataset:
     @property
     def capacity(self) -> int:
         """Number of transitions that the history has room for at present."""
-        return min(self.buffer.capacity * self.layout.transitions_per_row, self._max_transitions)
+        return min(transitions_in(self.layout, self.buffer.capacity), self._max_transitions)
 
     def before_step(self) -> None:
         """Record the student's hidden state, if a row needs it, before the student acts."""

@@ -25,6 +25,8 @@ class RowLayout(Protocol):
     """Largest number of transitions in a row that count in the loss."""
     rows_per_env: int
     """Number of rows that one environment's part of a rollout is cut into."""
+    steps: int
+    """Steps of a rollout."""
 
     def before_step(self, step: int) -> None:
         """Record the student's hidden state, if a row needs it, before the student acts in a rollout's step."""
@@ -62,7 +64,7 @@ class Transitions:
 
     def __init__(self, steps: int) -> None:
         """Set the number of steps of a rollout."""
-        self.rows_per_env = steps
+        self.rows_per_env = self.steps = steps
 
     def before_step(self, step: int) -> None:
         """Do nothing: a feed-forward student has no hidden state."""
@@ -120,7 +122,7 @@ class Windows:
         self.rows_per_env = -(-steps // length)
         self._student = student
         self._initial = hidden
-        self._steps, self._length, self._burn_in = steps, length, burn_in
+        self.steps, self._length, self._burn_in = steps, length, burn_in
         # First steps of the windows; negative ones lie in the rollout before.
         self._starts = [window * length - burn_in for window in range(self.rows_per_env)]
         self._recorded_steps = {start % steps for start in self._starts}
@@ -141,7 +143,7 @@ class Windows:
         """Return the windows: fields (B, W, …), and the hidden states ``hidden/i`` of shape (B, layers, H)."""
         tail = tensors_of(self._blank_tail(rollout) if self._tail is None else self._tail)
         width = self._burn_in + self._length
-        padding = self.rows_per_env * self._length - self._steps
+        padding = self.rows_per_env * self._length - self.steps
         fields = {}
         for name, values in tensors_of(rollout).items():
             pad = values.new_zeros(padding, *values.shape[1:])
@@ -153,12 +155,12 @@ class Windows:
         hidden = [
             self._recorded.get(start, self._initial)
             if start >= 0
-            else self._recorded_before.get(start + self._steps, self._initial)
+            else self._recorded_before.get(start + self.steps, self._initial)
             for start in self._starts
         ]
         for i, parts in enumerate(zip(*hidden, strict=True)):
             fields[f"hidden/{i}"] = torch.cat(parts)
-        self._tail = rollout[self._steps - self._burn_in :].clone()
+        self._tail = rollout[self.steps - self._burn_in :].clone()
         self._recorded_before, self._recorded = self._recorded, {}
         return TensorDict(fields, batch_size=[len(fields[LOSS_MASK])], device=rollout.device)
 
@@ -223,6 +225,16 @@ class Windows:
         tail = {name: torch.zeros_like(values[: self._burn_in]) for name, values in tensors_of(rollout).items()}
         tail["dones"][-1:] = True
         return TensorDict(tail, batch_size=[self._burn_in, rollout.batch_size[1]])
+
+
+def transitions_in(layout: RowLayout, rows: int) -> int:
+    """Return how many transitions rows hold, on average over a rollout: padding is none."""
+    return rows * layout.steps // layout.rows_per_env
+
+
+def rows_for(layout: RowLayout, transitions: int) -> int:
+    """Return how many rows so many transitions fill."""
+    return transitions * layout.rows_per_env // layout.steps
 
 
 def per_env(hidden_state: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
