@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from raptor import Raptor
+from report import write_blocks
 from setups import EXACT
 
 import foundation
@@ -168,18 +169,14 @@ def table(rows: dict[str, dict[str, dict[str, float]]], conditions: list[str]) -
 
 def write_page(results: dict[str, Any]) -> None:
     """Replace the tables of the page by those of the kept results."""
-    text, rows = PAGE.read_text(), results["policies"]
+    rows = results["policies"]
     by_vehicle = {policy: result["by vehicle"] for policy, result in rows.items()}
     blocks = {
         "family": table(rows, [name for name in CONDITIONS if name not in VEHICLES]),
         "named": table(rows, list(VEHICLES)),
         "parts": table(by_vehicle, list(next(iter(by_vehicle.values())))),
     }
-    for name, block in blocks.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
-    PAGE.write_text(text)
+    write_blocks(PAGE, blocks)
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "BENCHMARKS.md"
-BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 PACKAGES = ("torch", "warp-lang", "rsl-rl-lib", "tensordict", "torchrl", "crazyflow", "jax", "numpy")
 
 
@@ -105,9 +104,17 @@ def write_page() -> None:
     for row in newest_targets():
         verdict = "pass" if row["passed"] else "**miss**"
         lines.append(f"| {row['name']} | {row['limit']} | {row['value']:.3g} | {row['measured']} | {verdict} |")
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + after)
+    write_blocks(PAGE, {"benchmarks": "\n".join(lines)})
+
+
+def write_blocks(page: Path, blocks: dict[str, str]) -> None:
+    """Replace what stands between the comments ``name`` and ``end of name`` of a Markdown page."""
+    text = page.read_text()
+    for name, block in blocks.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
+    page.write_text(text)
 
 
 def _row(target: dict) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import torch
 import yaml
-from train_teacher import foundation, install
+from train_teacher import foundation
 
 from foundation import __version__
-from foundation.distill.checkpoint import load_checkpoint
+from foundation.distill.checkpoint import atomic_save, load_checkpoint
 
 KEPT = ("student_state_dict", "teacher_state_dict", "dagger_state_dict", "iter", "infos")
 
@@ -41,6 +42,15 @@ def main() -> None:
         result = json.loads((work / "result.json").read_text())
     (args.output / "PROVENANCE.md").write_text(provenance(run, args.settings, result))
     print((args.output / "PROVENANCE.md").read_text())
+
+
+def install(checkpoint: Path, kept: tuple[str, ...], output: Path) -> None:
+    """Copy parts of a run's checkpoint, without its optimiser, and the run's parameters."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    state = load_checkpoint(checkpoint)
+    atomic_save({name: state[name] for name in kept}, output / "best_model.pt")
+    shutil.copytree(checkpoint.parent / "params", output / "params")
 
 
 def last_checkpoint(run: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,19 @@ from tests.export.conftest import compiler  # noqa: F401 (a fixture)
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
-def test_all_writes_the_three_formats_into_the_runs_folder_and_prints_what_was_checked(student_run, capsys):
-    export.main(["--checkpoint", str(student_run)])
-    folder = student_run / "exported"
+@pytest.fixture(scope="module")
+def feed_forward_run(workspace, teacher_run) -> Path:
+    """A run like ``student_run``, of a student of 128 x 128."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workspace)
+        flags = ["--experiment_name", "feed_forward", "agent.student.class_name=MLPModel"]
+        train.main(distillation_flags(teacher_run, *flags))
+    return newest_run(workspace, "feed_forward")
+
+
+def test_all_writes_the_three_formats_into_the_runs_folder_and_prints_what_was_checked(feed_forward_run, capsys):
+    export.main(["--checkpoint", str(feed_forward_run)])
+    folder = feed_forward_run / "exported"
     assert {path.name for path in folder.iterdir()} == {"policy.onnx", "policy.pt", "policy.h"}
     out = capsys.readouterr().out
     assert out.count("1000 steps of 8 vehicles: on the same observations actions differ by at most") == 3
@@ -64,7 +75,7 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
         ),
         (["--checkpoint", "{student}", "--tolerance", "nan"], 2, "give a share of the actions' scale above 0"),
         (
-            ["--checkpoint", "{student}", "--format", "crazyflie", "--output", "{folder}"],
+            ["--checkpoint", "{feed_forward}", "--format", "crazyflie", "--output", "{folder}"],
             1,
             "a step of this policy would take about 1.17 ms on the vehicle",
         ),
@@ -80,11 +91,19 @@ def test_a_recurrent_student_of_a_vehicle_of_its_own_becomes_a_controller_with_t
         ),
     ],
 )
-def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, tmp_path, capsys, monkeypatch):
+def test_bad_input_is_one_error(
+    flags, code, message, teacher_run, student_run, feed_forward_run, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "file"
     file.touch()
-    names = {"teacher": teacher_run, "student": student_run, "file": file, "folder": tmp_path / "folder"}
+    names = {
+        "teacher": teacher_run,
+        "student": student_run,
+        "feed_forward": feed_forward_run,
+        "file": file,
+        "folder": tmp_path / "folder",
+    }
     with pytest.raises(SystemExit) as caught:
         export.main([flag.format(**names) for flag in flags])
     assert caught.value.code == code
@@ -94,8 +113,8 @@ def test_bad_input_is_one_error(flags, code, message, teacher_run, student_run, 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_all_leaves_c_out_and_says_so_where_the_network_cannot_be_written_in_c(student_run, tmp_path, capsys):
-    run = shutil.copytree(student_run, tmp_path / "run", ignore=shutil.ignore_patterns("exported"))
+def test_all_leaves_c_out_and_says_so_where_the_network_cannot_be_written_in_c(feed_forward_run, tmp_path, capsys):
+    run = shutil.copytree(feed_forward_run, tmp_path / "run", ignore=shutil.ignore_patterns("exported"))
     params = run / "params" / "agent.yaml"
     changed = re.sub(
         r"(student:\n(?:  .*\n)*?  class_name: )MLPModel", r"\1tests.export.models:OwnModel", params.read_text()

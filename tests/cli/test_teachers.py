@@ -132,8 +132,8 @@ def test_the_expert_beside_another_teacher_is_refused(flags, message, teacher_ru
 
 
 def test_ppo_starts_from_a_privileged_policy_that_was_distilled_from_the_expert(here):
-    reads = "agent.obs_groups.student=[teacher]"
-    flier = distil("--teacher", "expert", reads, "agent.student.hidden_dims=[8]")
+    privileged = ["agent.obs_groups.student=[teacher]", "agent.student.class_name=MLPModel"]
+    flier = distil("--teacher", "expert", *privileged, "agent.student.hidden_dims=[8]")
     train.main(["--task", "point_ctrl", "--init_from", str(flier), *SHORT])
     tuned = newest_run(here, "point_ctrl_direct")
     assert yaml.safe_load((tuned / "params" / "agent.yaml").read_text())["obs_groups"]["actor"] == ["teacher"]

@@ -12,6 +12,7 @@ from foundation.tasks.config import compose
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
 DEVICE = "cuda:0"
+FEED_FORWARD = ["agent.student.class_name=MLPModel"]
 GRU = ["agent.student.class_name=RNNModel", "agent.student.rnn_type=gru", "agent.student.rnn_hidden_dim=32"]
 # Two rollouts of 256 environments fill the history.
 FULL_SOON = ["agent.num_steps_per_env=50", "agent.algorithm.max_buffer_size=25600"]
@@ -36,7 +37,7 @@ class Iterations:
         return self.runner.alg.update()["behavior"]
 
 
-@pytest.mark.parametrize("student", [[], GRU], ids=["feed-forward", "GRU"])
+@pytest.mark.parametrize("student", [FEED_FORWARD, GRU], ids=["feed-forward", "GRU"])
 @pytest.mark.parametrize("phase1_iterations", [0, 10])
 def test_an_iteration_synchronises_with_the_gpu_only_at_its_end(student, phase1_iterations, monkeypatch):
     run = Iterations([*student, f"agent.algorithm.phase1_iterations={phase1_iterations}"])

@@ -40,11 +40,14 @@ def teacher_runner_cfg() -> RslRlOnPolicyRunnerCfg:
     )
 
 
-def recurrent_student_cfg() -> RslRlModelCfg:
+def recurrent_student_cfg(activation: str = "relu") -> RslRlModelCfg:
     """Return a student that finds out which vehicle it flies: a GRU of 16, 2076 weights on 22 observations.
 
     The GRU reads the observations directly, and so does the layer behind it: near the target, what a teacher does
     is mostly linear in them.
+
+    Args:
+        activation: Of layers before and behind the GRU, which it has none of unless settings say so.
     """
     return RslRlModelCfg(
         class_name=ENCODER_RNN,
@@ -53,7 +56,7 @@ def recurrent_student_cfg() -> RslRlModelCfg:
         rnn_hidden_dim=16,
         skip_connection=True,
         hidden_dims=[],
-        activation="relu",
+        activation=activation,
         # Rotors rise faster than they fall, so noise on their commands lifts the vehicle: the student would learn
         # to push against a force that is not there when it flies without noise.
         distribution_cfg=_gaussian(0.015),
@@ -67,7 +70,7 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
         num_steps_per_env=100,
         max_iterations=1500,
         obs_groups={"student": ["student"], "teacher": ["teacher"]},
-        student=RslRlModelCfg(hidden_dims=[128, 128], activation="tanh", distribution_cfg=_gaussian(0.05)),
+        student=recurrent_student_cfg(activation="tanh"),
         teacher=teacher_runner_cfg().actor,
         algorithm=RslRlDistillationAlgorithmCfg(
             num_learning_epochs=4,
@@ -78,8 +81,6 @@ def student_runner_cfg() -> RslRlDistillationRunnerCfg:
             phase1_iterations=500,
             use_dagger=True,
             max_buffer_size=1_000_000,
-            # Small mini-batches and more of them: as much computing as 25 of 2048, and a student sooner.
-            mini_batch_size=256,
             max_updates_per_iteration=100,
         ),
     )
