@@ -30,7 +30,7 @@ DT, SETTLING, SAMPLES = 0.01, 1000, 4096
 NEIGHBOURS = 40
 """Ordinates on either side of one from which its noise floor is taken."""
 SMOOTHING = 5
-"""The same for the mean spectrum: a line that all rotors have is narrower, and stays out of it."""
+"""The same for the common shape, the median over all rotors: a line that they share is narrower than this."""
 FALSE_ALARM = 0.001
 """Probability that noise alone exceeds the bound in one spectrum."""
 
@@ -64,7 +64,7 @@ def highest_line(densities: np.ndarray) -> np.ndarray:
     The floor is the median of the ordinates around it, over that of the exponential distribution, ln 2. The shape
     that the spectra have in common is divided out first, because a median is too low where they rise steeply.
     """
-    densities = densities[SMOOTHING:-SMOOTHING] / running_median(densities.mean(1), SMOOTHING)[:, None]
+    densities = densities[SMOOTHING:-SMOOTHING] / running_median(np.median(densities, axis=1), SMOOTHING)[:, None]
     floor = running_median(densities, NEIGHBOURS) / math.log(2.0)
     return (densities[NEIGHBOURS:-NEIGHBOURS] / floor).max(0)
 

@@ -90,6 +90,7 @@ def provenance(seed: int, rows: list[tuple[str, int, dict[str, float]]]) -> str:
         f"    foundation train {command} --seed {seed}",
         "",
         f"with version {__version__} (torch {torch.__version__}, no GPU); the last policy, saved as by PPO.",
+        "`params/` are the defaults of task `point_ctrl`: what it flies with, not how it was made.",
         "About five minutes on one core. `make teacher` repeats it; the number of threads changes the last bits.",
         "",
         "5 x 1024 episodes from each seed on, family cf2x",

@@ -198,7 +198,7 @@ def _require_time(network: Network) -> float:
         raise ExportError(
             f"a step of this policy would take about {1e3 * seconds:.2f} ms on the vehicle, whose loop waits for "
             f"it and comes every millisecond; distil a student of at most {1e3 * LONGEST_STEP:g} ms, such as "
-            "a GRU of 16, which takes 0.16 ms and flies better than 128 x 128: see docs/DEPLOY.md"
+            "the default one, a GRU of 16, which takes 0.14 ms and flies better than 128 x 128: see docs/DEPLOY.md"
         )
     return seconds
 

@@ -175,7 +175,9 @@ def _check_recordable(env: VecEnv, alg: DaggerDistillation) -> None:
     obstacles = {
         f"the device is {alg.device}": torch.device(alg.device).type == "cpu",
         "use_dagger is off": alg.dataset is None,
-        "the student or the teacher is no plain MLPModel": not all(map(InferenceMlp.supports, models)),
+        "the student or the teacher is no plain MLPModel (set class_name=MLPModel)": not all(
+            map(InferenceMlp.supports, models)
+        ),
         "torch_compile_mode is set": alg.teacher is not alg.teacher_model,
         f"teacher_schedule is {alg.schedule.kind}, not two_stage": not alg.schedule.is_two_stage,
         "disagreement_threshold is set": alg.options.disagreement_threshold is not None,
