@@ -15,14 +15,13 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from report import machine, write_blocks
+from runs import WIDE, foundation, last_checkpoint, student_weights, training_minutes
 
 from foundation.tasks import packaged_teacher
 
@@ -33,7 +32,6 @@ PRESENT = ["env.init.tilt=0.5", "env.init.rotor=[0.8,1.1]", "env.init.rotor_over
 """The task's first states, by name because a run is flown from its own."""
 STATES = {"present": PRESENT, "RAPTOR's": [*PRESENT, "env.states=raptor"]}
 FEED_FORWARD = ["agent.student.class_name=MLPModel"]
-WIDE = ["env.init.tilt=1.0", "env.init.rotor=[0,0.8]", "env.init.rotor_over_hover=false"]
 LONG = ["--max_iterations", "400", "agent.algorithm.max_updates_per_iteration=100"]
 METRICS = ("survival", "mean_return", "position_rmse_m", "settle_time_s", "command_rate")
 
@@ -78,14 +76,13 @@ def distil(name: str, folder: Path) -> dict[str, Any]:
     """Make a run, fly it and its teacher, and return the figures."""
     experiment = re.sub(r"\W+", "_", name)
     words = ["train", "--task", "distillation", "--experiment_name", experiment, *STUDENTS[name]]
-    foundation(words, folder)
+    foundation(*words, cwd=folder)
     run = max((folder / "logs" / "rsl_rl" / experiment).iterdir())
-    [*_, last] = sorted(run.glob("model_*.pt"), key=lambda path: path.stat().st_mtime)
-    started = (run / "params" / "agent.yaml").stat().st_mtime
+    last = last_checkpoint(run)
     return {
         "command": shlex.join(["foundation", *words]),
-        "weights": weights(last),
-        "minutes": (last.stat().st_mtime - started) / 60.0,
+        "weights": student_weights(last),
+        "minutes": training_minutes(run),
         "machine": machine(),
         "threads": os.environ.get("OMP_NUM_THREADS", str(torch.get_num_threads())),
         "flights": {states: fly(last, overrides, folder) for states, overrides in STATES.items()},
@@ -104,7 +101,7 @@ def fly(student: Path, overrides: list[str], folder: Path) -> dict[str, Any]:
         "result.json",
     ]
     episodes = ["--num_envs", "4096", "--num_seeds", "5", "--seed", str(FIRST_SEED)]
-    foundation(["evaluate", "--task", "distillation", *flags, *episodes, *overrides], folder)
+    foundation("evaluate", "--task", "distillation", *flags, *episodes, *overrides, cwd=folder)
     result = json.loads((folder / "result.json").read_text())
     interval = result["confidence_95"]
     figures: dict[str, Any] = {
@@ -112,18 +109,6 @@ def fly(student: Path, overrides: list[str], folder: Path) -> dict[str, Any]:
         for role, row in result["policies"].items()
     }
     return {**figures, "share": result["relative_return"]["student"]["mean"]}
-
-
-def foundation(words: list[str], folder: Path) -> None:
-    command = [sys.executable, "-m", "foundation.cli.main", *words]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-
-def weights(checkpoint: Path) -> int:
-    """Return how many a policy has, its normaliser and its noise left out."""
-    state = torch.load(checkpoint, weights_only=True)["student_state_dict"]
-    beside = ("distribution.", "obs_normalizer.")
-    return sum(value.numel() for name, value in state.items() if not name.startswith(beside))
 
 
 def table(results: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from train_teacher import foundation
+from runs import foundation, last_checkpoint, student_weights, training_minutes
 
 from foundation import __version__
 from foundation.distill.checkpoint import atomic_save, load_checkpoint
@@ -53,23 +53,13 @@ def install(checkpoint: Path, kept: tuple[str, ...], output: Path) -> None:
     shutil.copytree(checkpoint.parent / "params", output / "params")
 
 
-def last_checkpoint(run: Path) -> Path:
-    return max(run.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
-
-
 def provenance(run: Path, settings: list[str], result: dict) -> str:
     """Return the note that goes with the student."""
     last = last_checkpoint(run)
     env, agent = (yaml.safe_load((run / "params" / f"{name}.yaml").read_text()) for name in ("env", "agent"))
     iterations = int(last.stem.removeprefix("model_")) + 1
     steps = iterations * agent["num_steps_per_env"] * env["num_envs"]
-    minutes = (last.stat().st_mtime - (run / "params" / "agent.yaml").stat().st_mtime) / 60.0
-    weights = load_checkpoint(last)["student_state_dict"]
-    count = sum(
-        value.numel()
-        for name, value in weights.items()
-        if not name.startswith(("distribution.", "obs_normalizer."))
-    )
+    count, minutes = student_weights(last), training_minutes(run)
     lines = [
         "# Where this student comes from",
         "",

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
+from runs import WIDE, foundation
 
 from foundation import __version__
 from foundation.distill.checkpoint import atomic_save, load_checkpoint
@@ -29,16 +29,12 @@ STATES = {"present": [], "raptor": ["env.states=raptor"]}
 ITERATIONS = 300
 RECIPE = [
     "--task", "distillation", "--teacher", "expert", "--num_envs", "512", "--max_iterations", str(ITERATIONS),
-    "env.init.tilt=1.0", "env.init.rotor=[0,0.8]", "env.init.rotor_over_hover=false",
+    *WIDE,
     "agent.obs_groups.student=[teacher]", "agent.student.class_name=MLPModel", "agent.student.hidden_dims=[64,64]",
     "agent.student.activation=tanh", "agent.algorithm.phase1_iterations=8", "agent.algorithm.mini_batch_size=2048",
     "agent.algorithm.learning_rate=2e-3", "agent.algorithm.learning_rate_schedule=cosine",
     f"agent.algorithm.learning_rate_iterations={ITERATIONS}",
 ]  # fmt: skip
-
-
-def foundation(*words: str, cwd: Path) -> None:
-    subprocess.run([sys.executable, "-m", "foundation.cli.main", *words], cwd=cwd, check=True)
 
 
 def main() -> None:
@@ -81,13 +77,12 @@ def evaluate(teacher: Path, seed: int, overrides: list[str], work: Path) -> dict
 
 def provenance(seed: int, rows: list[tuple[str, int, dict[str, float]]]) -> str:
     """Return the note that goes with the teacher."""
-    command = " ".join(f"'{word}'" if set(word) & set("[{ ") else word for word in RECIPE)
     lines = [
         "# Where this teacher comes from",
         "",
         "The actor's network of task `point_ctrl`, distilled from the expert, which knows every vehicle:",
         "",
-        f"    foundation train {command} --seed {seed}",
+        f"    foundation train {shlex.join(RECIPE)} --seed {seed}",
         "",
         f"with version {__version__} (torch {torch.__version__}, no GPU); the last policy, saved as by PPO.",
         "`params/` are the defaults of task `point_ctrl`: what it flies with, not how it was made.",

@@ -127,7 +127,7 @@ class AggregatedDataset:
     @property
     def capacity(self) -> int:
         """Number of transitions that the history has room for at present."""
-        return min(transitions_in(self.layout, self.buffer.capacity), self._max_transitions)
+        return transitions_in(self.layout, self.buffer.capacity)
 
     def before_step(self) -> None:
         """Record the student's hidden state, if a row needs it, before the student acts."""
