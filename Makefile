@@ -10,9 +10,11 @@ DEMO := --max_iterations 320 agent.algorithm.phase1_iterations=20 \
 
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 OLD_RSL_RL_VERSIONS := 2.3.3 3.0.1 3.1.3 3.3.0 4.0.1
+MJLAB := 1.6.0
+OLDEST_WARP := 1.17.0
 
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
-.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints check docs format bench bench-policy teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-installs check docs format bench bench-policy bench-mjlab teacher install
 
 install: $(INSTALLED)
 
@@ -66,6 +68,39 @@ test-old-checkpoints: $(OLD_RSL_RL_VERSIONS:%=.venv-rsl-rl/old/%/.written)
 .venv-rsl-rl/old/%/.written: $(INSTALLED) tests/support/old_rsl_rl.py
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) rsl-rl-lib==$*
 	PYTHONPATH=$(@D) $(BIN)/python -m tests.support.old_rsl_rl .venv-rsl-rl/checkpoints/$* > $(@D)/log.txt
+	touch $@
+
+# The simulator on the oldest supported version of Warp.
+test-warp: .venv-warp/.installed
+	.venv-warp/bin/python -m pytest -m "not slow and not faults" -n logical --dist loadfile tests/sim tests/tasks
+
+.venv-warp/.installed: $(INSTALLED)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps warp-lang==$(OLDEST_WARP)
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
+	touch $@
+
+# The wheel in clean environments, and beside the published packages of its hosts.
+test-installs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[installs]"
+	INSTALLS=$(CURDIR)/.venv-installs $(BIN)/python -m pytest tests/test_installs.py
+
+# mjlab's own published package, command line and runners; the plug-in beside it with no extras.
+test-mjlab: .venv-mjlab/.installed
+	$(BIN)/pyright --pythonpath .venv-mjlab/bin/python foundation/integrations/mjlab.py
+	MUJOCO_GL=disabled OMP_NUM_THREADS=1 .venv-mjlab/bin/python -m pytest tests/integrations/test_mjlab.py
+
+bench-mjlab: .venv-mjlab/.installed
+	MUJOCO_GL=disabled OMP_NUM_THREADS=1 .venv-mjlab/bin/python benchmarks/mjlab_cartpole.py
+
+# mjlab wants versions of its own; torch alone is the one that the main environment has.
+.venv-mjlab/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	grep "^torch==" constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt torch
+	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt --editable . \
+		mjlab==$(MJLAB) onnxruntime pytest pytest-timeout
 	touch $@
 
 check: $(INSTALLED)

@@ -34,9 +34,13 @@ def make_env(
     Raises:
         ConfigError: If the task or a setting is unknown, or a value cannot work.
         UsdVehicleError: If the USD file does not describe a quadrotor.
+        MissingExtraError: If the extra ``quadrotor`` is not installed.
     """
-    from foundation.tasks import create_env, load_task
-    from foundation.tasks.config import compose
+    from foundation.extras import needs_quadrotor
+
+    with needs_quadrotor("foundation.make_env"):
+        from foundation.tasks import create_env, load_task
+        from foundation.tasks.config import compose
 
     flags = {"env.num_envs": num_envs}
     env_cfg, _ = compose(load_task(task), overrides, groups=("env",), flags=flags)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from foundation.cli.errors import USAGE_ERROR, interrupts_as_one_line
+from foundation.extras import MissingExtraError, needs_quadrotor
 
 COMMANDS = {
     "train": "train a teacher, or distil a student from one",
@@ -48,8 +50,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(command: str, argv: Sequence[str] | None = None) -> None:
     """Run a subcommand, with ``sys.argv`` if no words are given."""
-    with interrupts_as_one_line():
-        importlib.import_module(f"foundation.cli.{command}").main(argv)
+    # For classes given as module:Class, as python -m does; behind everything installed.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        with interrupts_as_one_line(), needs_quadrotor(f"foundation {command}"):
+            importlib.import_module(f"foundation.cli.{command}").main(argv)
+    except MissingExtraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR) from None
 
 
 if __name__ == "__main__":

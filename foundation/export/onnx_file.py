@@ -104,7 +104,9 @@ def require_onnxruntime() -> None:
         ExportError: Names the command that installs it.
     """
     if importlib.util.find_spec("onnxruntime") is None:
-        raise ExportError('onnx files are checked with onnxruntime, which is missing; pip install -e ".[export]"')
+        raise ExportError(
+            "onnx files are checked with onnxruntime, which is missing; pip install 'foundation-distill[export]'"
+        )
 
 
 class OnnxStepper:

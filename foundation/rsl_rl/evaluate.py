@@ -1,9 +1,12 @@
 """Compare a teacher and a student: the same as ``foundation evaluate``."""
 
-from foundation.cli.evaluate import main
 from foundation.cli.main import run
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command with the words of ``sys.argv``."""
+    run("evaluate")
+
 
 if __name__ == "__main__":
-    run("evaluate")
+    main()

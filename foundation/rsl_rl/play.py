@@ -1,9 +1,12 @@
 """Fly a policy: the same as ``foundation play``."""
 
 from foundation.cli.main import run
-from foundation.cli.play import main
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command with the words of ``sys.argv``."""
+    run("play")
+
 
 if __name__ == "__main__":
-    run("play")
+    main()

@@ -1,9 +1,12 @@
 """Train a teacher, distil a student or fine-tune it: the same as ``foundation train``."""
 
 from foundation.cli.main import run
-from foundation.cli.train import main
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command with the words of ``sys.argv``."""
+    run("train")
+
 
 if __name__ == "__main__":
-    run("train")
+    main()

@@ -50,12 +50,17 @@ def test_help_waits_for_no_heavy_import(command):
     assert HELP[command] in done.stdout
 
 
-def test_every_command_is_tested_here_and_every_launcher_runs_its_command():
+def test_every_command_is_tested_here_and_every_launcher_runs_its_command(monkeypatch, capsys):
     assert set(COMMANDS) == set(HELP)
     assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__"} == set(LAUNCHERS) <= set(COMMANDS)
     for script in LAUNCHERS:
-        launched = importlib.import_module(f"foundation.rsl_rl.{script}").main
-        assert launched is importlib.import_module(f"foundation.cli.{script}").main
+        monkeypatch.setattr(sys, "argv", [script, "--help"])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            importlib.import_module(f"foundation.rsl_rl.{script}").main()
+        launched = capsys.readouterr().out
+        with pytest.raises(SystemExit, match=r"^0$"):
+            importlib.import_module(f"foundation.cli.{script}").main(["--help"])
+        assert capsys.readouterr().out == launched
 
 
 def test_no_script_carries_the_name_of_a_standard_module_or_a_dependency():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
 
-from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
+from foundation.distill.log import logger
 
 _OF_4 = ("stochastic", "init_noise_std", "noise_std_type", "state_dependent_std")
 ENCODER_RNN = "foundation.distill:EncoderRnnModel"
@@ -34,13 +35,23 @@ def network_of_run(checkpoint: str | Path, role: str) -> dict[str, Any] | None:
         role: ``actor``, ``student`` or ``teacher``.
 
     Returns:
-        The settings, with ``class_name``; None if the folder has none that can be read.
+        The settings, with ``class_name``; None if the folder has none that can be read, or PyYAML is missing.
     """
+    try:
+        from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
+    except ModuleNotFoundError:
+        _say_that_runs_are_not_read()
+        return None
     try:
         agent = read_yaml(Path(checkpoint).parent / "params" / "agent.yaml")
     except (OSError, SavedYamlError):
         return None
     return network_in(agent, role) if isinstance(agent, dict) else None
+
+
+@functools.cache
+def _say_that_runs_are_not_read() -> None:
+    logger.warning("[DAgger] PyYAML is not installed: networks are not read from the folders of runs")
 
 
 def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf._utils import get_yaml_loader
 
 from foundation.distill.log import logger
 
@@ -17,6 +17,8 @@ MOST_VALUES = 100_000
 """Most values that a file may hold with its aliases written out: nested ones multiply."""
 _PYTHON = "tag:yaml.org,2002:python/"
 """Beginning of the tags of Python."""
+_POWER_OF_TEN = re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$")
+"""Numbers such as 1e-3, which YAML 1.1 takes for text."""
 
 
 class SavedYamlError(ValueError):
@@ -50,8 +52,8 @@ def _parsed(path: str, contents: bytes) -> Any:
     return values
 
 
-class _Loader(get_yaml_loader()):
-    """Reads plain values, as OmegaConf writes them, and tuples."""
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, as OmegaConf, Isaac Lab and mjlab write them, and tuples."""
 
     def __init__(self, contents: bytes) -> None:
         super().__init__(contents)
@@ -77,7 +79,9 @@ _Loader.add_constructor(f"{_PYTHON}tuple", _Loader.sequence)
 for _module in ("pathlib", "pathlib._local"):
     for _kind in ("Path", "PosixPath", "WindowsPath"):
         _Loader.add_constructor(f"{_PYTHON}object/apply:{_module}.{_kind}", _Loader.path)
-_Loader.add_constructor(None, _Loader.pass_over)
+_Loader.add_constructor(None, _Loader.pass_over)  # pyright: ignore
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _POWER_OF_TEN, list("-+0123456789"))
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:

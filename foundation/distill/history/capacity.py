@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
+
+from foundation.distill.log import logger
 
 
 def available_bytes(device: torch.device | str) -> int:
-    """Return the memory that is free on a device, host memory for ``cpu`` [bytes]."""
+    """Return the memory that is free on a device, host memory for ``cpu`` [bytes].
+
+    Without psutil nothing tells how much of the host's is: any history fits then, and one line says so.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        _say_that_memory_is_not_checked()
+        return sys.maxsize
     return psutil.virtual_memory().available
+
+
+@functools.cache
+def _say_that_memory_is_not_checked() -> None:
+    logger.warning("[DAgger] psutil is not installed: whether the history fits into memory is not checked")
 
 
 def available_disk_bytes(folder: Path) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import warp as wp
 
 from foundation.sim.kernels.blocks import load3, load4, load_state, parameter
+from foundation.sim.kernels.functions import own_function
 from foundation.sim.kernels.lanes import mul  # noqa: F401 (mul is the operator *)
 from foundation.sim.kernels.random_numbers import gaussian_pair
 from foundation.sim.kernels.vectors import plus3, quaternion_product, scaled3, unit_quaternion
@@ -26,8 +27,8 @@ def next_noise(block: int, task: Any):
     task.rng[Rng.COUNTER, block] = counter + type(counter)(OBSERVATION_DRAWS)
 
 
-# Not inlined: compiled once, it rounds the same in both kernels, and get_observations repeats the last step's.
-@wp.func(inline=False)
+# It rounds the same in both kernels, and get_observations repeats the observations of the last step.
+@own_function
 def observe(
     block: int,
     arrays: Any,

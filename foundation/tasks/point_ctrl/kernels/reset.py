@@ -4,6 +4,7 @@ from typing import Any
 
 import warp as wp
 
+from foundation.sim.kernels.functions import own_function
 from foundation.sim.kernels.random_numbers import gaussian_pair, random_bits, unit_uniform
 from foundation.sim.layout import Row
 from foundation.sim.params import Column
@@ -14,7 +15,7 @@ RESET_DRAWS = wp.constant(wp.uint32(22))
 """Random numbers that a reset takes."""
 
 
-@wp.func(inline=False)
+@own_function
 def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, wind: Any):
     """Draw a vehicle, a disturbance force and a first state, and clear the finished episode."""
     key = task.rng_scalars[Rng.KEY, i]

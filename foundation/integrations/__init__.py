@@ -1,0 +1,1 @@
+"""Hosts of environments: each module is imported on use, and needs its host installed."""
