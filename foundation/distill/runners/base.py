@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
 class BaseRunner(OnPolicyRunner):
     """The features of long runs, as members: ``checkpoints``, ``best``, ``logger`` and a stop request.
 
-    The configuration may hold, besides rsl_rl's, ``keep_last`` and ``keep_every``.
+    The configuration may hold, besides rsl_rl's, ``keep_last`` and ``keep_every``, and mjlab's
+    ``upload_model``: False keeps checkpoints from the logging service.
     """
 
     logger: RunLogger
@@ -140,7 +142,8 @@ class BaseRunner(OnPolicyRunner):
         target = Path(path)
         if self.checkpoints.has(target) or not self.checkpoints.save(target, infos):
             return
-        self.logger.save_model(path, max(self.last_completed_iteration, 0))
+        if self.cfg.get("upload_model", True):
+            self.logger.save_model(path, max(self.last_completed_iteration, 0))
         if self.after_save:
             self._call_after_save(target)
 
@@ -151,21 +154,29 @@ class BaseRunner(OnPolicyRunner):
 
     def _call_after_save(self, path: Path) -> None:
         """Call the hooks; the run goes on as it would without them, even if one fails."""
+        with self.undisturbed():
+            for hook in self.after_save:
+                try:
+                    hook(path)
+                except Exception as error:  # a hook may raise anything
+                    name, reason = getattr(hook, "__qualname__", type(hook).__name__), " ".join(str(error).split())
+                    logger.warning(
+                        f"[Checkpoint] {name} failed after {path.name} was saved, training goes on: "
+                        f"{type(error).__name__}: {reason}"
+                    )
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Restore random states, and the modes of all modules, when something of a host's is done."""
         rng = rng_state(self.device)
         modules = [part for part in vars(self.alg).values() if isinstance(part, torch.nn.Module)]
         modes = [module.training for module in modules]
-        for hook in self.after_save:
-            try:
-                hook(path)
-            except Exception as error:  # a hook may raise anything
-                name, reason = getattr(hook, "__qualname__", type(hook).__name__), " ".join(str(error).split())
-                logger.warning(
-                    f"[Checkpoint] {name} failed after {path.name} was saved, training goes on: "
-                    f"{type(error).__name__}: {reason}"
-                )
-        set_rng_state(rng, self.device)
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)
+        try:
+            yield
+        finally:
+            set_rng_state(rng, self.device)
+            for module, mode in zip(modules, modes, strict=True):
+                module.train(mode)
 
     def load(
         self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
