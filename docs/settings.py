@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from foundation.tasks import TASKS, resolve
+from foundation.tasks.saved_params import settings
 
 PAGE = Path(__file__).parent / "SETTINGS.md"
 HEAD = """# Settings
@@ -25,10 +27,15 @@ special characters is quoted twice, for the shell and for Hydra:
 `'env.robot.spawn.usd_path="/my vehicles/quad.usda"'`. `python docs/settings.py` writes this page.
 """
 PARTS = {
-    "env": ("Environment", "Settings of both tasks; `num_envs` is 512 in task `point_ctrl`.", "distillation"),
+    "env": (
+        "Environment",
+        "Settings of all tasks, with the defaults of task `distillation`; `num_envs` is 512 in task `point_ctrl`.",
+        "distillation",
+    ),
     "agent of distillation": ("Agent of task `distillation`", "", "distillation"),
     "agent of point_ctrl": ("Agent of task `point_ctrl`", "", "point_ctrl"),
 }
+FOUNDATION = "foundation"
 
 
 def page() -> str:
@@ -42,7 +49,20 @@ def page() -> str:
         parts.append(
             "\n".join(f"| `{name}` | `{value}` | {text} |" for name, value, text in rows(cfg, group)) + "\n"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, others()])
+
+
+def others() -> str:
+    """Return the section of task foundation: the defaults in which it differs from task distillation."""
+    lines = ["## Task `foundation`\n", "Its defaults where they are not those of task `distillation`.\n"]
+    lines.append("| setting | default |\n| --- | --- |")
+    for group in ("env", "agent"):
+        first, second = (
+            dict(settings(asdict(resolve(getattr(TASKS[task], f"{group}_cfg"))()), group))
+            for task in ("distillation", FOUNDATION)
+        )
+        lines += [f"| `{name}` | `{value}` |" for name, value in second.items() if first.get(name) != value]
+    return "\n".join(lines) + "\n"
 
 
 def rows(cfg: Any, name: str) -> Iterator[tuple[str, Any, str]]:
@@ -53,7 +73,8 @@ def rows(cfg: Any, name: str) -> Iterator[tuple[str, Any, str]]:
         if is_dataclass(value):
             yield from rows(value, setting)
         else:
-            yield setting, value, texts[item.name].replace("``", "`").replace("|", "\\|")
+            text = re.sub(r":[a-z]+:`~?([^`]+)`", r"`\1`", texts[item.name])
+            yield setting, value, text.replace("``", "`").replace("|", "\\|")
 
 
 def docstrings(cls: type) -> dict[str, str]:

@@ -112,7 +112,9 @@ def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     given = {"teacher": args.teacher, "student": args.student}
     checkpoints = {role: find_checkpoint(path, None, None) for role, path in given.items() if path is not None}
     if not checkpoints and args.task == "foundation":
-        return {"teacher": Path(EXPERT), "student": newest_or_packaged(args.task, args.task, "Evaluate")}
+        checkpoints = {"student": newest_or_packaged(args.task, args.task, "Evaluate")}
+    if args.task == "foundation" and args.teacher is None:
+        return {"teacher": Path(EXPERT), **checkpoints}
     if not checkpoints:
         raise UsageError("nothing to evaluate; give --teacher, --student, or both")
     return checkpoints

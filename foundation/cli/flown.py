@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
@@ -24,7 +27,7 @@ def flown_environment(
     """Return the configuration to fly policies in, and print where it is not the one that they were trained in.
 
     It is that of the student's run, else of the teacher's; the packaged teacher and runs without saved parameters
-    of the environment leave the task's.
+    of the environment leave the task's. The expert's gains are computed only if it flies.
 
     Args:
         task: The task.
@@ -41,6 +44,11 @@ def flown_environment(
     source = folders.get("student") or next(iter(folders.values()), None)
     env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags)
     warn_of_changed_vehicle(source)
+    if EXPERT not in map(str, checkpoints.values()) and not any(
+        name.startswith("env.expert") for name in overrides
+    ):
+        # Its gains take half a minute for the vehicles of task foundation.
+        env_cfg = replace(env_cfg, expert=None)
     different = {role: names for role, folder in folders.items() if (names := differing(folder, env_cfg))}
     if different:
         named = "; ".join(f"{role}: {', '.join(names)}" for role, names in different.items())
@@ -79,7 +87,7 @@ def print_vehicle(env: Any, label: str) -> None:
 
     cfg, table = env.cfg, env.sim.params
     family, rate = cfg.randomization.family, f"{1.0 / cfg.sim.dt:g} Hz"
-    if family == "raptor":
+    if family in ("raptor", "foundation"):
         ratio = table.thrust_to_weight
         vehicle = (
             f"{len(table)} vehicles of {table.mass.min():.3g} to {table.mass.max():.3g} kg, "
@@ -116,11 +124,13 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
 
 
 def _params_of(checkpoint: Path) -> Path | None:
-    from foundation.tasks import is_packaged
+    from foundation.tasks import packaged_teacher
     from foundation.tasks.saved_params import PARAMS
 
     folder = checkpoint.parent / PARAMS
-    return None if is_packaged(checkpoint) or not (folder / "env.yaml").is_file() else folder
+    # The packaged teacher flies in any task, as that task is.
+    is_at_home = checkpoint.resolve() == packaged_teacher().resolve()
+    return None if is_at_home or not (folder / "env.yaml").is_file() else folder
 
 
 def _contents(usd_path: str | None) -> str | None:

@@ -102,7 +102,7 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
         "agent.logger": args.logger,
         "agent.wandb_project": args.log_project_name,
         "agent.init_from": args.init_from,
-        **(_EXPERT_TEACHER if args.teacher == EXPERT else {}),
+        **(_EXPERT_TEACHER if args.teacher == EXPERT and args.task != "point_ctrl" else {}),
     }
 
 

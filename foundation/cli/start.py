@@ -96,7 +96,9 @@ def _teacher_flag(args: argparse.Namespace, distils: bool) -> Path | None:
     if args.teacher is None:
         return None
     if not distils:
-        raise UsageError(f"--teacher has no effect on task {args.task}; it belongs to task distillation")
+        raise UsageError(
+            f"--teacher has no effect on task {args.task}; it belongs to tasks distillation and foundation"
+        )
     teacher = find_checkpoint(args.teacher, None, None)
     if args.teacher == EXPERT:
         return None

@@ -13,6 +13,7 @@ import foundation
 from foundation.export.c_header import TEMPLATES, Origin, c_literal, comment
 from foundation.export.c_library import Compiled, compile_c
 from foundation.export.errors import ExportError
+from foundation.tasks.point_ctrl.noise_cfg import NoiseCfg
 
 if TYPE_CHECKING:
     from foundation.sim.params import QuadParams
@@ -134,10 +135,11 @@ def compile_crazyflie(folder: Path, output: Path, *flags: str) -> Compiled:
 
 def flown_cfg(cfg: PointCtrlEnvCfg) -> PointCtrlEnvCfg:
     """Return the task for the check: the nominal vehicle, exact sensors, rotors at hover speed at first."""
-    exact = replace(cfg.noise, position=0.0, attitude=0.0, velocity=0.0, angular_velocity=0.0)
+    exact = NoiseCfg(position=0.0, attitude=0.0, velocity=0.0, angular_velocity=0.0)
     return replace(
         cfg,
+        states=None,
         noise=exact,
-        init=replace(cfg.init, rotor=(1.0, 1.0)),
+        init=replace(cfg.init, rotor=(1.0, 1.0), rotor_over_hover=True),
         randomization=replace(cfg.randomization, family="none"),
     )

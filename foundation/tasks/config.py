@@ -68,7 +68,13 @@ def compose(
     """
     updates = {"env": env_updates, "agent": agent_updates}
     tree = _tree(task, overrides, params_dir, groups, updates, flags)
-    return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+    env, agent = _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+    for override in overrides:
+        name = override.partition("=")[0]
+        reason = env.why_unused(name.removeprefix("env.")) if name.startswith("env.") else None
+        if reason is not None:
+            raise ConfigError(f"override {override!r} has no effect {reason}; leave it out or change that")
+    return env, agent
 
 
 def preview_agent(

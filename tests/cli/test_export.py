@@ -10,7 +10,7 @@ import pytest
 
 import foundation
 from foundation.cli import export, train
-from foundation.tasks import packaged_teacher
+from foundation.tasks import packaged_student, packaged_teacher
 from tests.cli.conftest import distillation_flags, newest_run
 from tests.export.conftest import compiler  # noqa: F401 (a fixture)
 
@@ -147,3 +147,12 @@ def test_a_missing_compiler_is_noticed_before_anything_is_written(student_run, t
         export.main(["--checkpoint", str(student_run), "--output", str(tmp_path / "out")])
     assert "there is no compiler 'no-such-compiler'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("student", ["student", "student_32"])
+def test_a_foundation_student_becomes_a_controller_that_flies_the_nominal_vehicle(student, tmp_path, capsys):
+    path = packaged_student().parent.with_name(student)
+    export.main(["--checkpoint", str(path), "--format", "crazyflie", "--output", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "family raptor" in out
+    assert re.search(r"crazyflie: .*\n.*checked: 1000 steps of 8 vehicles: on the same observations", out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,10 +19,12 @@ from foundation.cli import evaluate, export, play, train
 from foundation.cli.flags import ISAAC_LAB
 from foundation.sim.usd import CF2X_USD_PATH, load_quad
 from foundation.sim.usd_copy import flattened
+from foundation.tasks import packaged_student, packaged_teacher
 from foundation.tasks.run_vehicle import changed_vehicle, vehicle_name
 from foundation.tasks.saved_params import load_params
 from tests.cli.conftest import newest_run
 
+TEACHER = str(packaged_teacher())
 OWN = ["env.randomization.family=none", "env.sim.dt=0.02", "env.robot.motor.thrust_curve=[0.0,0.0,0.4]"]
 ROOT_LAYER = """#usda 1.0
 (
@@ -254,3 +257,32 @@ def test_errors_of_flags_are_one_line(words, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--task", "foundation"]])
+def test_the_packaged_foundation_student_given_by_its_path_flies_what_it_was_trained_on(words, tmp_path, capsys):
+    flags = ["--num_envs", "2", "--steps", "3", "--num_seeds", "1", "--no_report", "env.expert=null", *words]
+    evaluate.main(["--student", str(packaged_student()), *([] if not words else ["--teacher", TEACHER]), *flags])
+    out = capsys.readouterr().out
+    assert "65536 vehicles of 0.02" in out
+    assert "family raptor" in out
+
+
+def test_a_vehicle_of_family_foundation_is_not_described_as_the_nominal_one(capsys):
+    flags = ["--num_envs", "2", "--steps", "3", "--num_seeds", "1", "--no_report", "--teacher", TEACHER]
+    evaluate.main([*flags, "env.randomization.family=foundation", "env.randomization.num_vehicles=64"])
+    assert re.search(r"64 vehicles of [\d.]+ to [\d.]+ kg, .*; family foundation", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("env.randomization.raptor.force=0.1", "has no effect with randomization.family=cf2x"),
+        ("env.randomization.foundation.mass=[0.1,0.2]", "has no effect with randomization.family=cf2x"),
+        ("env.noise.delayed_share=0.5", "has no effect with noise.delay=0"),
+    ],
+)
+def test_a_setting_that_another_one_silences_is_refused(setting, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--teacher", TEACHER, "--num_envs", "2", "--steps", "3", setting])
+    assert message in capsys.readouterr().err

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+import foundation
 from foundation.cli import evaluate, export, play, train
 from foundation.distill.checkpoint import load_checkpoint
 from tests.cli.conftest import newest_run
@@ -152,3 +156,69 @@ def test_ppo_tells_how_many_observations_the_encoder_of_a_student_reads(here, ca
             ["--task", "point_ctrl", "--init_from", str(student), *SHORT, "agent.obs_groups.actor=[teacher]"]
         )
     assert "holds a student of 22 inputs" in capsys.readouterr().err
+
+
+# A class of the user's, in a module of the working directory.
+
+CONTROLLER = """
+import torch
+from rsl_rl.models import MLPModel
+
+
+class Controller(MLPModel):
+    needs_checkpoint = False
+
+    def forward(self, obs, masks=None, hidden_state=None, stochastic_output=False):
+        return torch.tanh(-obs["teacher"][:, :4])
+"""
+
+
+def foundation_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "my_controllers.py").write_text(CONTROLLER)
+    command = [sys.executable, "-m", "foundation.cli.main", "train", *words, "--num_envs", "8", "--max_iterations"]
+    env = os.environ | {"PYTHONPATH": str(Path(foundation.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
+    return subprocess.run([*command, "2"], cwd=folder, env=env, capture_output=True, text=True, timeout=170)
+
+
+def test_a_class_in_the_working_directory_teaches(here):
+    words = ["agent.teacher.class_name=my_controllers:Controller", "agent.algorithm.phase1_iterations=1"]
+    done = foundation_command(here, "--task", "distillation", "agent.num_steps_per_env=10", *words)
+    assert done.returncode == 0, done.stderr
+    assert "Teacher Model: Controller(" in done.stdout
+
+
+def test_a_class_that_reads_a_group_that_it_is_not_given_is_refused_by_that_groups_name(here):
+    few = ["env.randomization.num_vehicles=16", "agent.num_steps_per_env=10"]
+    words = ["--task", "foundation", "agent.teacher.class_name=my_controllers:Controller", *few]
+    done = foundation_command(here, *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(
+        "error: agent: the teacher, Controller, reads an observation group that it is not given"
+    )
+    assert '"teacher" not found' in line
+    assert line.endswith("name every group that it reads in obs_groups['teacher']")
+    done = foundation_command(here, *words, "agent.obs_groups.teacher=[teacher]")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ("expertt", "did you mean expert?"),
+        (
+            "mine:Controller",
+            "a class that computes a teacher's actions is agent.teacher.class_name=mine:Controller",
+        ),
+    ],
+)
+def test_what_is_no_file_and_looks_like_another_kind_of_teacher_says_how_to_give_it(given, way_out, here, capsys):
+    assert refused(capsys, "--teacher", given) == f"error: {given} does not exist; {way_out}\n"
+
+
+def test_the_expert_is_refused_for_a_task_that_has_no_teacher(here, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--task", "point_ctrl", "--teacher", "expert", *SHORT])
+    assert (
+        "--teacher has no effect on task point_ctrl; it belongs to tasks distillation" in capsys.readouterr().err
+    )

@@ -194,6 +194,8 @@ def test_a_delay_is_restored_with_the_state():
     ("setting", "message"),
     [
         ("env.noise.delay=0.015", "noise.delay must be a multiple of the control step, 0.01 s, got 0.015"),
+        ("env.noise.delay=1.01", "noise.delay must be at most 1 s, got 1.01"),
+        ("env.noise.delay=1e30", "noise.delay must be at most 1 s, got 1e\\+30"),
         ("env.noise.delay=-0.01", "noise.delay must be at least 0"),
         ("env.noise.delayed_share=0", r"noise.delayed_share must lie in \(0, 1\]"),
     ],

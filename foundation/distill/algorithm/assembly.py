@@ -107,6 +107,16 @@ def make_plan(options: DaggerOptions, rollout_size: int, transitions_per_row: in
     return MiniBatchPlan(epochs, options.num_mini_batches, size, limit)
 
 
+def _act_once(teacher: torch.nn.Module, obs: TensorDict) -> None:
+    try:
+        teacher(obs)
+    except KeyError as error:
+        raise ValueError(
+            f"the teacher, {type(teacher).__name__}, reads an observation group that it is not given: "
+            f"{' '.join(str(error).split())}; name every group that it reads in obs_groups['teacher']"
+        ) from error
+
+
 def _dry_run(
     alg: ResumableDistillation, objective: ImitationObjective
 ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
@@ -116,7 +126,7 @@ def _dry_run(
     student.eval()
     teacher.eval()
     with torch.no_grad(), objective.tapped():
-        teacher(obs)
+        _act_once(teacher, obs)
         student(obs)
         labels = objective.labels(storage.num_envs, lambda values: values[0])
         objective.check_latents(storage.num_envs, labels)

@@ -192,6 +192,6 @@ def _onnx(contents: bytes, what: str) -> Function:
 
 def _recurrent(what: str) -> CheckpointError:
     return CheckpointError(
-        f"{what} is a recurrent policy, whose exported file keeps the memory of one environment; give the "
-        "checkpoint of its run instead"
+        f"{what} is an exported recurrent policy, whose memory a run cannot reset and save; give the checkpoint "
+        "of its run instead"
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 NOISE_DT = 0.01
 """Control step [s] for which the noise of the gyroscope is given."""
+LONGEST_DELAY = 1.0
+"""Longest delay [s]; every control step of it is kept for each environment."""
 
 
 @dataclass
@@ -28,7 +30,8 @@ class NoiseCfg:
     """Angular velocity, per axis [rad/s], at a control step of 10 ms; white noise, so at another one it is
     divided by the root of dt / 10 ms."""
     delay: float = 0.0
-    """Delay of all these measurements [s], in whole control steps; the previous action is not late."""
+    """Delay of all these measurements [s], at most 1 s, in whole control steps; the previous action is
+    not late."""
     delayed_share: float = 1.0
     """Share of the environments whose measurements have the delay; the others have none."""
 

@@ -12,7 +12,7 @@ from foundation.sim.params import MotorParams
 from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFamilyCfg, RaptorFamilyCfg
 from foundation.sim.usd import CF2X
 from foundation.sim.vehicles import VEHICLES
-from foundation.tasks.point_ctrl.noise_cfg import NoiseCfg
+from foundation.tasks.point_ctrl.noise_cfg import LONGEST_DELAY, NoiseCfg
 from foundation.tasks.point_ctrl.states_cfg import STATES, InitCfg, TerminationCfg
 
 SHORTEST_DT = 1e-4
@@ -228,10 +228,21 @@ class PointCtrlEnvCfg:
         _require_at_least("num_envs", self.num_envs, 1)
         if not 0.0 < self.noise.delayed_share <= 1.0:
             raise ValueError(f"noise.delayed_share must lie in (0, 1], got {self.noise.delayed_share}")
+        if self.noise.delay > LONGEST_DELAY:
+            raise ValueError(f"noise.delay must be at most {LONGEST_DELAY:g} s, got {self.noise.delay:g}")
         if abs(self.noise.delay / self.sim.dt - self.delay_steps) > 1e-6:
             raise ValueError(
                 f"noise.delay must be a multiple of the control step, {self.sim.dt:g} s, got {self.noise.delay:g}"
             )
+
+    def why_unused(self, name: str) -> str | None:
+        """Return the end of a sentence that says why a setting has no effect; None if it has one."""
+        family, parts = self.randomization.family, name.split(".")
+        if len(parts) > 2 and parts[0] == "randomization" and parts[1] != family:
+            return f"with randomization.family={family}"
+        if name == "noise.delayed_share" and self.noise.delay == 0.0:
+            return "with noise.delay=0"
+        return None
 
     def _set_states(self, name: str) -> None:
         if name not in STATES:

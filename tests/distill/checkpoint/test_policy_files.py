@@ -155,7 +155,7 @@ class TestRefusals:
     def test_a_recurrent_policy(self, form, kind, tmp_path):
         path = export(model("actor", **rnn(kind)), tmp_path, form)
         with pytest.raises(
-            CheckpointError, match=r"is a recurrent policy, .* give the checkpoint of its run instead"
+            CheckpointError, match=r"is an exported recurrent policy, .* give the checkpoint of its run instead"
         ):
             build(path)
 
