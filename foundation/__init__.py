@@ -40,8 +40,9 @@ def make_env(
 
     with needs_quadrotor("foundation.make_env"):
         from foundation.tasks import create_env, load_task
-        from foundation.tasks.config import compose
+        from foundation.tasks.config import compose, require_effect
 
-    flags = {"env.num_envs": num_envs}
-    env_cfg, _ = compose(load_task(task), overrides, groups=("env",), flags=flags)
-    return create_env(task, env_cfg, device, seed)
+        flags = {"env.num_envs": num_envs}
+        env_cfg, _ = compose(load_task(task), overrides, groups=("env",), flags=flags)
+        require_effect(env_cfg, overrides)
+        return create_env(task, env_cfg, device, seed)

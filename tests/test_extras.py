@@ -86,9 +86,11 @@ def test_a_script_without_the_extra_ends_with_the_same_line(script, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_make_env_without_the_extra_names_it(tmp_path):
-    done = run("import foundation\nfoundation.make_env('point_ctrl')", tmp_path / "without", OF_EXTRAS)
-    assert "MissingExtraError: foundation.make_env needs " in done.stderr
+@pytest.mark.parametrize("package", ["hydra", "omegaconf", "pxr", "warp"])
+def test_make_env_names_the_extra_of_the_package_that_is_missing(package, tmp_path):
+    program = "import foundation\nfoundation.make_env('point_ctrl', 2, overrides=['env.sim.dt=0.01'])"
+    done = run(program, tmp_path / "without", package)
+    assert f"MissingExtraError: foundation.make_env needs {package}, which is not installed" in done.stderr
 
 
 def test_a_missing_package_that_no_extra_brings_stays_what_it_is(tmp_path):

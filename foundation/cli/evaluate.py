@@ -26,7 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = flight_parser("evaluate", __doc__, "", num_envs=1024)
     parser.add_argument(
-        "--teacher", help="a teacher's checkpoint or run folder, or expert: the expert of task foundation"
+        "--teacher",
+        help="a teacher's checkpoint or run folder, or expert, which task foundation also flies if neither "
+        "--teacher nor --student is given",
     )
     parser.add_argument("--student", help="a student's checkpoint or run folder, distilled or fine-tuned")
     parser.add_argument(
@@ -112,9 +114,7 @@ def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     given = {"teacher": args.teacher, "student": args.student}
     checkpoints = {role: find_checkpoint(path, None, None) for role, path in given.items() if path is not None}
     if not checkpoints and args.task == "foundation":
-        checkpoints = {"student": newest_or_packaged(args.task, args.task, "Evaluate")}
-    if args.task == "foundation" and args.teacher is None:
-        return {"teacher": Path(EXPERT), **checkpoints}
+        return {"teacher": Path(EXPERT), "student": newest_or_packaged(args.task, args.task, "Evaluate")}
     if not checkpoints:
         raise UsageError("nothing to evaluate; give --teacher, --student, or both")
     return checkpoints

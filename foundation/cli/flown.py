@@ -23,6 +23,7 @@ def flown_environment(
     checkpoints: Mapping[str, Path],
     overrides: Sequence[str],
     flags: dict[str, Any],
+    is_live: bool = False,
 ) -> Any:
     """Return the configuration to fly policies in, and print where it is not the one that they were trained in.
 
@@ -34,19 +35,21 @@ def flown_environment(
         checkpoints: The policies' files by role.
         overrides: Settings ``env.…=`` that take precedence.
         flags: Values by setting that take precedence over all.
+        is_live: Whether policy and family can be exchanged in flight, so that any of them may be needed.
 
     Raises:
-        ConfigError: If a setting cannot work.
+        ConfigError: If a setting cannot work, or has no effect.
     """
-    from foundation.tasks.config import compose
+    from foundation.tasks.config import compose, require_effect
 
     folders = {role: folder for role, path in checkpoints.items() if (folder := _params_of(path)) is not None}
     source = folders.get("student") or next(iter(folders.values()), None)
     env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags)
     warn_of_changed_vehicle(source)
-    if EXPERT not in map(str, checkpoints.values()) and not any(
-        name.startswith("env.expert") for name in overrides
-    ):
+    if not is_live:
+        require_effect(env_cfg, overrides)
+    flies_expert = is_live or EXPERT in map(str, checkpoints.values()) or any(map(_reads_expert, folders.values()))
+    if not flies_expert and not any(override.startswith("env.expert") for override in overrides):
         # Its gains take half a minute for the vehicles of task foundation.
         env_cfg = replace(env_cfg, expert=None)
     different = {role: names for role, folder in folders.items() if (names := differing(folder, env_cfg))}
@@ -121,6 +124,14 @@ def differing(params_dir: Path, env_cfg: Any) -> list[str]:
     if None not in vehicles and len(vehicles) == 2:
         names.insert(0, f"env.robot.spawn.usd_path, now {now}")
     return names
+
+
+def _reads_expert(params_dir: Path) -> bool:
+    """Return whether the policy of a run reads the expert's actions, rather than only learning from them."""
+    from foundation.tasks.saved_params import load_params
+
+    groups = (load_params(params_dir.parent, "agent") or {}).get("obs_groups")
+    return isinstance(groups, dict) and any(EXPERT in (groups.get(role) or []) for role in ("student", "actor"))
 
 
 def _params_of(checkpoint: Path) -> Path | None:

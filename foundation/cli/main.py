@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -51,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: str, argv: Sequence[str] | None = None) -> None:
     """Run a subcommand, with ``sys.argv`` if no words are given."""
     # For classes given as module:Class, as python -m does; behind everything installed.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    with contextlib.suppress(OSError):  # a folder that has been removed
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
     try:
         with interrupts_as_one_line(), needs_quadrotor(f"foundation {command}"):
             importlib.import_module(f"foundation.cli.{command}").main(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
                 raise UsageError(f"--load_run {load_run} has no effect: --checkpoint {checkpoint} is a path")
             return path if path.is_file() else _newest_in(_runs_in(path) or [path])
         if experiment is None or (load_run is None and (path.parent != Path(".") or path.suffix != ".pt")):
-            raise UsageError(f"{checkpoint} does not exist; {_way_out(checkpoint)}")
+            raise UsageError(f"{checkpoint} does not exist; give a .pt file or a run folder")
     folder = LOG_ROOT / str(experiment)
     runs = _runs_in(folder)
     if not runs:
@@ -82,14 +81,6 @@ def find_checkpoint(checkpoint: str | None, load_run: str | None, experiment: st
     if not path.is_file():
         raise UsageError(f"there is no {checkpoint} in {runs[0]}; it holds {_checkpoints_in(runs[0])}")
     return path
-
-
-def _way_out(checkpoint: str) -> str:
-    if difflib.get_close_matches(checkpoint, [EXPERT]):
-        return f"did you mean {EXPERT}?"
-    if ":" in checkpoint:
-        return f"a class that computes a teacher's actions is agent.teacher.class_name={checkpoint}"
-    return "give a .pt file or a run folder"
 
 
 def newest_or_packaged(task: str, experiment: str | None, label: str) -> Path:

@@ -112,7 +112,9 @@ def _plan(args: argparse.Namespace, overrides: list[str]) -> _Plan:
     check_device(args.device)
     live = args.viewer == "viser"
     checkpoint = _checkpoint(args, resolve(task.agent_cfg)().experiment_name)
-    env_cfg = flown_environment(task, {"policy": checkpoint}, overrides, {"env.num_envs": args.num_envs})
+    env_cfg = flown_environment(
+        task, {"policy": checkpoint}, overrides, {"env.num_envs": args.num_envs}, is_live=live
+    )
     _check_flags(args, live, env_cfg.max_episode_length)
     address = server_address(args, "--viewer viser" if live else None)
     draws_picture = args.viewer is None and args.video is None

@@ -130,11 +130,12 @@ def _compose(
 ) -> tuple[Any, Any]:
     """Return both configurations. Their paths are absolute: saved parameters must work from any folder."""
     from foundation.sim.usd import CF2X
-    from foundation.tasks.config import compose
+    from foundation.tasks.config import compose, require_effect
 
     env_cfg, agent_cfg = compose(
         task, overrides, params_dir, agent_updates=networks, flags=flags, env_updates=inherited
     )
+    require_effect(env_cfg, overrides)
     teacher: str | list[str] | None = None
     if start.teacher is not None:
         teacher = str(start.teacher.resolve())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from foundation.cli.errors import UsageError
 from foundation.cli.paths import find_checkpoint
 from foundation.tasks.packaged import EXPERT
+
+_CLASS = re.compile(r"[A-Za-z_][\w.]+:[A-Za-z_]\w*")
+"""``module:Class``; a drive has one letter."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ def _teacher_flag(args: argparse.Namespace, distils: bool) -> Path | None:
     if not distils:
         raise UsageError(
             f"--teacher has no effect on task {args.task}; it belongs to tasks distillation and foundation"
+        )
+    if _CLASS.fullmatch(args.teacher) and not Path(args.teacher).exists():
+        raise UsageError(
+            f"--teacher {args.teacher} is no file; a class that computes its actions is given by "
+            f"agent.teacher.class_name={args.teacher}"
         )
     teacher = find_checkpoint(args.teacher, None, None)
     if args.teacher == EXPERT:

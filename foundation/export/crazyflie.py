@@ -13,7 +13,6 @@ import foundation
 from foundation.export.c_header import TEMPLATES, Origin, c_literal, comment
 from foundation.export.c_library import Compiled, compile_c
 from foundation.export.errors import ExportError
-from foundation.tasks.point_ctrl.noise_cfg import NoiseCfg
 
 if TYPE_CHECKING:
     from foundation.sim.params import QuadParams
@@ -135,11 +134,11 @@ def compile_crazyflie(folder: Path, output: Path, *flags: str) -> Compiled:
 
 def flown_cfg(cfg: PointCtrlEnvCfg) -> PointCtrlEnvCfg:
     """Return the task for the check: the nominal vehicle, exact sensors, rotors at hover speed at first."""
-    exact = NoiseCfg(position=0.0, attitude=0.0, velocity=0.0, angular_velocity=0.0)
+    exact = dict.fromkeys(("position", "attitude", "velocity", "angular_velocity", "delay"), 0.0)
     return replace(
         cfg,
         states=None,
-        noise=exact,
+        noise=replace(cfg.noise, **exact),
         init=replace(cfg.init, rotor=(1.0, 1.0), rotor_over_hover=True),
         randomization=replace(cfg.randomization, family="none"),
     )

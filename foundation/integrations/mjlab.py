@@ -16,9 +16,12 @@ from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg, load_run
 from rsl_rl.env import VecEnv
 
 from foundation.distill import DaggerOptions, DaggerRunner, RslRlModelCfg
+from foundation.distill.env_state import counter_in, set_training_state
 
 STUDENT_GROUP = "student"
 """The observation group that ``hidden_terms`` makes."""
+_DESCRIBED = {"class_name", "rnd_cfg", "obs_groups", "student", "teacher", "algorithm"}
+"""Settings that arguments of :func:`register_distillation` describe, or that have one value."""
 _NOISE = {"class_name": "GaussianDistribution", "init_std": 0.1, "std_type": "scalar"}
 
 
@@ -28,8 +31,10 @@ class DaggerCfg(DaggerOptions):
 
     class_name: str = "foundation.distill:DaggerDistillation"
     """Algorithm class."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Step size of the optimiser."""
+    learning_rate_schedule: str = "inverse_sqrt"
+    """``constant``, ``linear``, ``cosine``, ``inverse_sqrt`` or ``module:Class``."""
     optimizer: str = "adam"
     """``adam``, ``adamw``, ``sgd`` or ``rmsprop``."""
     rnd_cfg: dict[str, float] | None = None
@@ -100,6 +105,11 @@ def register_distillation(
     if hidden_terms:
         if student_groups is not None:
             raise ValueError("give hidden_terms or student_groups: each of them says what the student reads")
+        if STUDENT_GROUP in env_cfg.observations:
+            raise ValueError(
+                f"{teacher_task} already has an observation group {STUDENT_GROUP!r}, which hidden_terms would "
+                f"replace; give student_groups={(STUDENT_GROUP,)}"
+            )
         for cfg in (env_cfg, play_env_cfg):
             cfg.observations[STUDENT_GROUP] = _without(cfg.observations, teacher_groups, hidden_terms)
         groups = (STUDENT_GROUP,)
@@ -145,6 +155,15 @@ class _HostedRunner(DaggerRunner, MjlabOnPolicyRunner):
         counter = self.env.unwrapped.common_step_counter  # pyright: ignore
         DaggerRunner.save(self, path, {**(infos or {}), "env_state": {"common_step_counter": counter}})
 
+    def load(
+        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
+    ) -> Any:
+        """Load a checkpoint, and the step counter also where only the policy is loaded, as mjlab plays it."""
+        infos = DaggerRunner.load(self, path, load_cfg, strict, map_location)
+        for name, value in counter_in(infos).items():
+            set_training_state(self.env, name, value)
+        return infos
+
     def get_inference_policy(self, device: str | None = None) -> Any:
         """Return the student, whose memory is cleared where an episode begins."""
         return EpisodicPolicy(super().get_inference_policy(device), self.env)
@@ -176,6 +195,8 @@ def model_cfg(host: Any) -> RslRlModelCfg:
 
 
 def _student(student: str | RslRlModelCfg, teacher: RslRlModelCfg) -> RslRlModelCfg:
+    if isinstance(student, RslRlModelCfg):
+        return student
     if not isinstance(student, str):
         return model_cfg(student)
     plain = RslRlModelCfg(
@@ -209,15 +230,18 @@ def _without(
 
 def _configured(cfg: DistillationCfg, options: dict[str, Any]) -> DistillationCfg:
     """Return the configuration with options of the runner and the algorithm set."""
-    of_runner, of_algorithm = ({one.name for one in fields(kind)} for kind in (DistillationCfg, DaggerCfg))
+    of_runner, of_algorithm = (
+        {one.name for one in fields(kind)} - _DESCRIBED for kind in (DistillationCfg, DaggerCfg)
+    )
     for name in options:
         if name not in of_runner | of_algorithm:
             raise ValueError(f"register_distillation has no option {_nearest(name, of_runner | of_algorithm)}")
-    algorithm = replace(
-        cfg.algorithm, **{name: options[name] for name in options if name in of_algorithm - {"class_name"}}
-    )
-    runner = {name: value for name, value in options.items() if name not in of_algorithm}
-    return replace(cfg, **{"algorithm": algorithm} | runner)
+    chosen = {name: value for name, value in options.items() if name in of_algorithm}
+    if "learning_rate" in chosen:
+        # As in the class: whoever sets the rate alone gets just that rate.
+        chosen.setdefault("learning_rate_schedule", "constant")
+    runner = {name: value for name, value in options.items() if name in of_runner}
+    return replace(cfg, algorithm=replace(cfg.algorithm, **chosen), **runner)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

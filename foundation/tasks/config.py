@@ -68,13 +68,24 @@ def compose(
     """
     updates = {"env": env_updates, "agent": agent_updates}
     tree = _tree(task, overrides, params_dir, groups, updates, flags)
-    env, agent = _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+    return _to_dataclass(tree["env"], "env"), _to_dataclass(tree["agent"], "agent")
+
+
+def require_effect(env_cfg: Any, overrides: Sequence[str]) -> None:
+    """Refuse overrides of an environment that another setting silences.
+
+    Args:
+        env_cfg: The configuration with the overrides.
+        overrides: Settings in Hydra's grammar.
+
+    Raises:
+        ConfigError: Names the override and the setting to change.
+    """
     for override in overrides:
         name = override.partition("=")[0]
-        reason = env.why_unused(name.removeprefix("env.")) if name.startswith("env.") else None
-        if reason is not None:
-            raise ConfigError(f"override {override!r} has no effect {reason}; leave it out or change that")
-    return env, agent
+        needed = env_cfg.needed_by(name.removeprefix("env.")) if name.startswith("env.") else None
+        if needed is not None:
+            raise ConfigError(f"override {override!r} has no effect; leave it out, or set {needed}")
 
 
 def preview_agent(

@@ -28,4 +28,4 @@ def packaged_policy(task: str) -> Path:
 
 def is_packaged(checkpoint: Path) -> bool:
     """Return whether a policy came with the package."""
-    return str(checkpoint) == EXPERT or checkpoint.resolve() in (_TEACHER.resolve(), _STUDENT.resolve())
+    return str(checkpoint) == EXPERT or checkpoint.resolve().is_relative_to(_TASKS.resolve())

@@ -17,9 +17,10 @@ import yaml
 
 from foundation.cli import evaluate, export, play, train
 from foundation.cli.flags import ISAAC_LAB
+from foundation.cli.flown import flown_environment
 from foundation.sim.usd import CF2X_USD_PATH, load_quad
 from foundation.sim.usd_copy import flattened
-from foundation.tasks import packaged_student, packaged_teacher
+from foundation.tasks import load_task, packaged_student, packaged_teacher
 from foundation.tasks.run_vehicle import changed_vehicle, vehicle_name
 from foundation.tasks.saved_params import load_params
 from tests.cli.conftest import newest_run
@@ -277,12 +278,22 @@ def test_a_vehicle_of_family_foundation_is_not_described_as_the_nominal_one(caps
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("env.randomization.raptor.force=0.1", "has no effect with randomization.family=cf2x"),
-        ("env.randomization.foundation.mass=[0.1,0.2]", "has no effect with randomization.family=cf2x"),
-        ("env.noise.delayed_share=0.5", "has no effect with noise.delay=0"),
+        ("env.randomization.raptor.force=0.1", "no effect; leave it out, or set env.randomization.family=raptor"),
+        ("env.randomization.foundation.mass=[0.1,0.2]", "or set env.randomization.family=foundation"),
+        ("env.randomization.raptor={force:0.1}", "or set env.randomization.family=raptor"),
+        ("env.noise.delayed_share=0.5", "no effect; leave it out, or set env.noise.delay"),
     ],
 )
 def test_a_setting_that_another_one_silences_is_refused(setting, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["--teacher", TEACHER, "--num_envs", "2", "--steps", "3", setting])
     assert message in capsys.readouterr().err
+
+
+def test_the_expert_is_computed_where_it_flies_or_may_be_exchanged_and_nowhere_else():
+    few = ["env.randomization.num_vehicles=16"]
+    task, student, expert = load_task("foundation"), {"policy": packaged_student()}, {"teacher": Path("expert")}
+    assert flown_environment(task, student, few, {}).expert is None
+    assert flown_environment(task, student | expert, few, {}).expert is not None
+    assert flown_environment(task, student, few, {}, is_live=True).expert is not None
+    assert flown_environment(task, student, [*few, "env.expert.tilt=0.001"], {}).expert.tilt == 0.001

@@ -22,7 +22,9 @@ from mjlab.scripts import play  # noqa: E402
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls  # noqa: E402
 
 from foundation.distill import DaggerDistillation  # noqa: E402
+from foundation.distill import RslRlModelCfg as OurModelCfg  # noqa: E402
 from foundation.integrations.mjlab import distillation_runner, register_distillation  # noqa: E402
+from tests.support.runners import stock_runner  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TEACHER = Path(__file__).parent / "assets" / "mjlab_cartpole_teacher.pt"
@@ -262,6 +264,8 @@ def test_what_a_host_does_after_a_save_does_not_change_the_training(cartpoles, t
         ({"hidden_terms": VELOCITIES, "student_groups": ("actor",)}, "give hidden_terms or student_groups"),
         ({"phase1_iteration": 3}, "no option 'phase1_iteration'; did you mean 'phase1_iterations'"),
         ({"teacher_fraction": 0.5}, "teacher_fraction"),
+        ({"class_name": "a:B"}, "no option 'class_name'"),
+        ({"obs_groups": {}}, "no option 'obs_groups'"),
         ({"teacher_task": "Student"}, "trains no actor; name the task that trained the teacher"),
     ],
 )  # fmt: skip
@@ -275,3 +279,15 @@ def test_a_network_of_mjlabs_own_configuration_is_taken_as_it_is():
     register_distillation("Own network", teacher_task=SWINGUP, student=network)
     student = load_rl_cfg("Own network").student
     assert (student.hidden_dims, student.rnn_type, student.rnn_hidden_dim) == ([32], "lstm", 8)
+    ours = OurModelCfg(class_name="RNNModel", rnn_hidden_dim=16)
+    register_distillation("Our network", teacher_task=SWINGUP, student=ours)
+    assert load_rl_cfg("Our network").student == ours
+
+
+def test_a_registered_task_learns_at_the_rates_of_the_class_alone_unless_told_otherwise(cartpoles):
+    register_distillation("Slower", teacher_task=SWINGUP, learning_rate=1e-4)
+    hosted = make_runner("Student", cartpoles).alg.learning_rates
+    alone = stock_runner().alg.learning_rates
+    assert [hosted.at(it) for it in (0, 5, 50)] == [alone.at(it) for it in (0, 5, 50)]
+    slower = make_runner("Slower", cartpoles).alg.learning_rates
+    assert [slower.at(it) for it in (0, 50)] == [1e-4, 1e-4]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import foundation
 from foundation.tasks import load_task
 from foundation.tasks.config import compose, preview_agent
-from foundation.tasks.saved_params import ConfigError, load_params, save_params
+from foundation.tasks.saved_params import ConfigError, load_params, read_params, save_params
 
 TASK = load_task("point_ctrl")
 PARAMS = Path(foundation.__file__).parent / "tasks" / "point_ctrl" / "assets" / "teacher" / "params"
@@ -153,3 +153,9 @@ def test_a_run_from_before_other_model_classes_had_settings_keeps_its_network(tm
     )
     _, old_agent = compose(load_task("foundation"), [], params_dir=tmp_path / "params")
     assert old_agent.student == agent.student
+
+
+def test_a_saved_setting_that_is_written_twice_is_refused_by_its_name(tmp_path):
+    (tmp_path / "env.yaml").write_text("sim:\n  dt: 0.01\n  dt: 0.02\n")
+    with pytest.raises(ConfigError, match="the key 'dt' twice"):
+        read_params(tmp_path / "env.yaml")

@@ -111,6 +111,8 @@ def _act_once(teacher: torch.nn.Module, obs: TensorDict) -> None:
     try:
         teacher(obs)
     except KeyError as error:
+        if "not found in TensorDict" not in str(error):
+            raise
         raise ValueError(
             f"the teacher, {type(teacher).__name__}, reads an observation group that it is not given: "
             f"{' '.join(str(error).split())}; name every group that it reads in obs_groups['teacher']"

@@ -24,6 +24,7 @@ OF_SOME_CLASSES = {
     "skip_connection": (ENCODER_RNN,),
 }
 """Settings that not every model class has, and those that have them."""
+_WITHOUT_MEMORY = ("MLPModel", "CNNModel")
 _CONSTANT, _STATE_DEPENDENT = "GaussianDistribution", "HeteroscedasticGaussianDistribution"
 
 
@@ -37,13 +38,16 @@ def network_of_run(checkpoint: str | Path, role: str) -> dict[str, Any] | None:
     Returns:
         The settings, with ``class_name``; None if the folder has none that can be read, or PyYAML is missing.
     """
+    settings = Path(checkpoint).parent / "params" / "agent.yaml"
+    if not settings.is_file():
+        return None
     try:
         from foundation.distill.checkpoint.saved_yaml import SavedYamlError, read_yaml
     except ModuleNotFoundError:
         _say_that_runs_are_not_read()
         return None
     try:
-        agent = read_yaml(Path(checkpoint).parent / "params" / "agent.yaml")
+        agent = read_yaml(settings)
     except (OSError, SavedYamlError):
         return None
     return network_in(agent, role) if isinstance(agent, dict) else None
@@ -75,6 +79,9 @@ def network_in(agent: dict[str, Any], role: str) -> dict[str, Any] | None:
         return None
     if not found.get("class_name"):
         return None
+    if found.get("rnn_type") is None and found["class_name"] in _WITHOUT_MEMORY:
+        # mjlab writes the settings of every class, with numbers where they mean nothing.
+        found = {name: value for name, value in found.items() if not name.startswith("rnn_")}
     return model_kwargs(found)
 
 

@@ -65,6 +65,13 @@ class _Loader(yaml.SafeLoader):
             _count(node, {})
         return node
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(f"the key {twice!r} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
     def sequence(self, node: yaml.SequenceNode) -> list[Any]:
         return self.construct_sequence(node, deep=True)
 

@@ -235,13 +235,14 @@ class PointCtrlEnvCfg:
                 f"noise.delay must be a multiple of the control step, {self.sim.dt:g} s, got {self.noise.delay:g}"
             )
 
-    def why_unused(self, name: str) -> str | None:
-        """Return the end of a sentence that says why a setting has no effect; None if it has one."""
-        family, parts = self.randomization.family, name.split(".")
-        if len(parts) > 2 and parts[0] == "randomization" and parts[1] != family:
-            return f"with randomization.family={family}"
+    def needed_by(self, name: str) -> str | None:
+        """Return what has to be set for a setting to have an effect; None if it has one."""
+        group, _, rest = name.partition(".")
+        family = rest.partition(".")[0]
+        if group == "randomization" and family in FAMILIES and family != self.randomization.family:
+            return f"env.randomization.family={family}"
         if name == "noise.delayed_share" and self.noise.delay == 0.0:
-            return "with noise.delay=0"
+            return "env.noise.delay"
         return None
 
     def _set_states(self, name: str) -> None:

@@ -151,3 +151,16 @@ def test_a_distillation_run_of_rsl_rl_3_tells_its_teachers_network():
     recurrent = network_in({"policy": policy | {"teacher_recurrent": True}}, "teacher")
     assert recurrent is not None
     assert (recurrent["class_name"], recurrent["rnn_hidden_dim"]) == ("RNNModel", 6)
+
+
+def test_numbers_of_a_memory_that_a_feed_forward_network_does_not_have_are_passed_over():
+    as_mjlab = {
+        "class_name": "MLPModel",
+        "hidden_dims": [8],
+        "rnn_type": None,
+        "rnn_hidden_dim": 256,
+        "rnn_num_layers": 1,
+    }
+    assert network_in({"actor": as_mjlab}, "actor") == {"class_name": "MLPModel", "hidden_dims": [8]}
+    as_ours = {"class_name": "RNNModel", "hidden_dims": [8], "rnn_type": None, "rnn_hidden_dim": 16}
+    assert network_in({"actor": as_ours}, "actor")["rnn_hidden_dim"] == 16
