@@ -10,7 +10,6 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner, PpoRunner
-from foundation.evaluation import evaluate, write_report
 
 
 class PointMass(VecEnv):
@@ -99,11 +98,15 @@ def student_cfg(teacher: str | list[str], student: dict | None = None, **options
 
 def mean_return(policy: torch.nn.Module, env: type[PointMass] = PointMass) -> float | None:
     """Return the mean return of 256 episodes with the mean action."""
+    from foundation.evaluation import evaluate  # of the extra quadrotor; training needs the plug-in alone
+
     return evaluate({"policy": policy}, lambda seed: env(256, seed), seeds=[1]).metrics["policy"][0]["mean_return"]
 
 
 def main(folder: str = "logs/example_2", iterations: int = 60) -> None:
     """Train a teacher, distil a student, and compare them."""
+    from foundation.evaluation import evaluate, write_report
+
     torch.manual_seed(0)
     teacher = train_teacher(f"{folder}/teacher", iterations)
     runner = DaggerRunner(PointMass(32), student_cfg(teacher), f"{folder}/student")

@@ -57,14 +57,23 @@ def test_the_wheel_holds_every_file_of_the_package_that_git_tracks(wheel):
     assert not set(tracked) - packed
 
 
+TRAINING = f"""
+import importlib, sys
+sys.path.insert(0, {str(ROOT / "examples")!r})
+example = importlib.import_module("2_your_own_environment")
+teacher = example.train_teacher("teacher", iterations=2)
+example.DaggerRunner(example.PointMass(32), example.student_cfg(teacher), "student").learn(2)
+"""
+
+
 def test_the_plug_in_alone_brings_three_packages_of_ours_and_trains(wheel, tmp_path):
     python = environment("plug-in", str(wheel))
     listed = done(python, "-m", "pip", "list", "--format=freeze").lower()
     assert "rsl-rl-lib==" in listed
     for package in ("warp-lang", "usd-core", "hydra-core", "matplotlib", "rich", "psutil", "viser", "onnxruntime"):
         assert f"{package}==" not in listed
-    out = done(python, ROOT / "examples" / "1_one_class_name.py", folder=tmp_path)
-    assert "transitions" in out
+    assert "[DAgger] Aggregated" in done(python, "-c", TRAINING, folder=tmp_path)
+    assert (tmp_path / "student" / "model_1.pt").is_file()
     out = done(python.parent / "foundation", "train", "--task", "distillation", folder=tmp_path, fails=True)
     assert "pip install 'foundation-distill[quadrotor]'" in out
 
@@ -73,7 +82,9 @@ def test_the_wheel_with_the_simulator_trains_and_flies_in_an_empty_folder(wheel,
     python = environment("quadrotor", f"{wheel}[quadrotor]")
     command = python.parent / "foundation"
     done(command, "train", "--task", "distillation", "--max_iterations", "2", folder=tmp_path)
-    done(command, "evaluate", "--seeds", "1", "--json", tmp_path / "result.json", folder=tmp_path)
+    student = tmp_path / "logs" / "rsl_rl" / "distillation"
+    flags = ("--num_seeds", "1", "--json", tmp_path / "result.json")
+    done(command, "evaluate", "--student", student, *flags, folder=tmp_path)
     assert (tmp_path / "result.json").is_file()
     assert done(command, "--version", folder=tmp_path).strip() == foundation.__version__
 

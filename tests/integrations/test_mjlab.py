@@ -20,11 +20,12 @@ from mjlab.envs import ManagerBasedRlEnv  # noqa: E402
 from mjlab.rl import MjlabOnPolicyRunner, RslRlModelCfg, RslRlVecEnvWrapper  # noqa: E402
 from mjlab.scripts import play  # noqa: E402
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls  # noqa: E402
+from rsl_rl.runners import DistillationRunner  # noqa: E402
 
 from foundation.distill import DaggerDistillation  # noqa: E402
 from foundation.distill import RslRlModelCfg as OurModelCfg  # noqa: E402
 from foundation.integrations.mjlab import distillation_runner, register_distillation  # noqa: E402
-from tests.support.runners import stock_runner  # noqa: E402
+from tests.support.toy import ToyEnv, runner_cfg  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TEACHER = Path(__file__).parent / "assets" / "mjlab_cartpole_teacher.pt"
@@ -94,14 +95,14 @@ def command(folder: Path, script: str, *words: str) -> subprocess.CompletedProce
 
 def test_a_registered_task_trains_by_mjlabs_own_command_with_our_options_as_flags(tmp_path):
     words = "Mine --gpu-ids None --env.scene.num-envs 8 --agent.logger tensorboard --agent.max-iterations 3"
-    words += " --agent.algorithm.phase1-iterations 1 --agent.algorithm.max-buffer-size 700 --agent.keep-last 1"
+    words += " --agent.algorithm.phase1-iterations 1 --agent.algorithm.max-buffer-size 5000 --agent.keep-last 1"
     done = command(tmp_path, "train", *words.split(), "--agent.algorithm.teacher-checkpoint", str(TEACHER))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[DAgger] Aggregated 256 transitions. Total buffer size: 512/" in done.stdout
     assert "Training Phase: Phase 2 (student actions)" in done.stdout
     (folder,) = (tmp_path / "logs/rsl_rl/cartpole_distillation").iterdir()
-    assert "max_buffer_size: 700\n" in (folder / "params" / "agent.yaml").read_text()
-    assert len(list((folder / "resume").glob("*.pt"))) == 1
+    assert "max_buffer_size: 5000\n" in (folder / "params" / "agent.yaml").read_text()
+    assert len(list((folder / "resume").glob("state_*.pt"))) == 1
     saved = torch.load(folder / "model_2.pt", weights_only=True)
     inputs = saved["student_state_dict"]["rnn.rnn.weight_ih_l0"].shape[1]
     assert (inputs, saved["teacher_state_dict"]["mlp.0.weight"].shape[1]) == (3, 5)
@@ -287,7 +288,9 @@ def test_a_network_of_mjlabs_own_configuration_is_taken_as_it_is():
 def test_a_registered_task_learns_at_the_rates_of_the_class_alone_unless_told_otherwise(cartpoles):
     register_distillation("Slower", teacher_task=SWINGUP, learning_rate=1e-4)
     hosted = make_runner("Student", cartpoles).alg.learning_rates
-    alone = stock_runner().alg.learning_rates
+    cfg = runner_cfg()
+    del cfg["algorithm"]["learning_rate"]
+    alone = DistillationRunner(ToyEnv(), cfg, None, "cpu").alg.learning_rates
     assert [hosted.at(it) for it in (0, 5, 50)] == [alone.at(it) for it in (0, 5, 50)]
     slower = make_runner("Slower", cartpoles).alg.learning_rates
     assert [slower.at(it) for it in (0, 50)] == [1e-4, 1e-4]
