@@ -14,8 +14,8 @@ from tests.support.processes import SPAWN, Child
 from tests.support.run_state import assert_same
 from tests.support.saving_runs import build, newest_of, quiet
 
-LONGEST_LIFE = 0.25
-"""Seconds that a process has at most from its first iteration on; one iteration with its save takes about 0.02."""
+MOST_SAVES, LONGEST_PAUSE = 3, 0.25
+"""Saves that a process may report before its last pause [s]; an iteration with its save takes 0.02 s or more."""
 
 
 def train_for_ever(root: Path, number: int, may_begin: Event, saved: Connection) -> None:
@@ -49,7 +49,9 @@ def kill_again_and_again(root: Path, kills: int, seed: int) -> dict[str, int]:
         child, coming = coming, Child(train_for_ever, root, number + 1, permissions[number + 1])
         permissions[number].set()
         assert child.receive() == -1  # about to learn
-        child.process.join(lives.uniform(0.0, LONGEST_LIFE))
+        for _ in range(lives.randint(0, MOST_SAVES)):
+            newest = child.receive()
+        child.process.join(lives.uniform(0.0, LONGEST_PAUSE))
         assert child.process.exitcode is None
         child.kill()
         newest = max([newest, *child.messages()])
