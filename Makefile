@@ -16,6 +16,15 @@ OLDEST_WARP := 1.17.0
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
 .PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-installs check docs format bench bench-policy bench-mjlab teacher install
 
+# An environment in which one package differs: everything else comes from the main one.
+define only
+$(PYTHON) -m venv $(@D)
+$(@D)/bin/python -m pip install --quiet --no-deps $(1)
+$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+	> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
+touch $@
+endef
+
 install: $(INSTALLED)
 
 # torch first: the pinned version has to be there before anything that depends on torch.
@@ -52,13 +61,8 @@ test-rsl-rl: $(RSL_RL_VERSIONS:%=test-rsl-rl-%)
 test-rsl-rl-%: .venv-rsl-rl/%/.installed
 	RSL_RL_VERSION=$* .venv-rsl-rl/$*/bin/python -m pytest -m "not slow and not faults" -n logical --dist loadfile tests/distill
 
-# Only rsl_rl differs: everything else comes from the main environment.
 .venv-rsl-rl/%/.installed: $(INSTALLED)
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps rsl-rl-lib==$*
-	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
-		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
-	touch $@
+	$(call only,rsl-rl-lib==$*)
 
 # Checkpoints that earlier versions of rsl_rl write themselves, as teachers.
 test-old-checkpoints: $(OLD_RSL_RL_VERSIONS:%=.venv-rsl-rl/old/%/.written)
@@ -75,11 +79,7 @@ test-warp: .venv-warp/.installed
 	.venv-warp/bin/python -m pytest -m "not slow and not faults" -n logical --dist loadfile tests/sim tests/tasks
 
 .venv-warp/.installed: $(INSTALLED)
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps warp-lang==$(OLDEST_WARP)
-	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
-		> $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/main-environment.pth
-	touch $@
+	$(call only,warp-lang==$(OLDEST_WARP))
 
 # The wheel in clean environments, and beside the published packages of its hosts.
 test-installs: $(INSTALLED)

@@ -35,7 +35,6 @@ PARTS = {
     "agent of distillation": ("Agent of task `distillation`", "", "distillation"),
     "agent of point_ctrl": ("Agent of task `point_ctrl`", "", "point_ctrl"),
 }
-FOUNDATION = "foundation"
 
 
 def page() -> str:
@@ -59,7 +58,7 @@ def others() -> str:
     for group in ("env", "agent"):
         first, second = (
             dict(settings(asdict(resolve(getattr(TASKS[task], f"{group}_cfg"))()), group))
-            for task in ("distillation", FOUNDATION)
+            for task in ("distillation", "foundation")
         )
         lines += [f"| `{name}` | `{value}` |" for name, value in second.items() if first.get(name) != value]
     return "\n".join(lines) + "\n"

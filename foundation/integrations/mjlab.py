@@ -16,6 +16,7 @@ from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg, load_run
 from rsl_rl.env import VecEnv
 
 from foundation.distill import DaggerOptions, DaggerRunner, RslRlModelCfg
+from foundation.distill.algorithm.learning_rate import DAGGER_DEFAULTS
 from foundation.distill.env_state import counter_in, set_training_state
 
 STUDENT_GROUP = "student"
@@ -31,9 +32,9 @@ class DaggerCfg(DaggerOptions):
 
     class_name: str = "foundation.distill:DaggerDistillation"
     """Algorithm class."""
-    learning_rate: float = 3e-3
+    learning_rate: float = DAGGER_DEFAULTS["learning_rate"]
     """Step size of the optimiser."""
-    learning_rate_schedule: str = "inverse_sqrt"
+    learning_rate_schedule: str = DAGGER_DEFAULTS["learning_rate_schedule"]
     """``constant``, ``linear``, ``cosine``, ``inverse_sqrt`` or ``module:Class``."""
     optimizer: str = "adam"
     """``adam``, ``adamw``, ``sgd`` or ``rmsprop``."""

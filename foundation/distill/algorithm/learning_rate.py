@@ -71,7 +71,8 @@ LEARNING_RATES = Registry(
 )
 RSL_RL_LEARNING_RATE = 1e-3
 """Learning rate of rsl_rl's ``Distillation`` by default."""
-_DEFAULTS = {"learning_rate": 3e-3, "learning_rate_schedule": "inverse_sqrt"}
+DAGGER_DEFAULTS = {"learning_rate": 3e-3, "learning_rate_schedule": "inverse_sqrt"}
+"""What applies with DAgger where neither is named."""
 
 
 def with_learning_rate(options: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +81,8 @@ def with_learning_rate(options: dict[str, Any]) -> dict[str, Any]:
     Options that name neither rate nor schedule get those that suit mini-batches of an aggregated history: large
     steps at first, which fall with every iteration. Without DAgger, rsl_rl's rate applies.
     """
-    if options.get("use_dagger", True) and not _DEFAULTS.keys() & options.keys():
-        return options | _DEFAULTS
+    if options.get("use_dagger", True) and not DAGGER_DEFAULTS.keys() & options.keys():
+        return options | DAGGER_DEFAULTS
     return {"learning_rate": RSL_RL_LEARNING_RATE} | options
 
 
