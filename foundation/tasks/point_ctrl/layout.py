@@ -30,3 +30,9 @@ Finished: Any = first_indices(FINISHED)
 RNG = {"key": 1, "counter": 1}
 """Rows of the random generators; see :mod:`foundation.sim.kernels.random_numbers`."""
 Rng: Any = first_indices(RNG)
+
+
+class Reset:
+    """Which environments a kernel resets."""
+
+    NONE, FINISHED, ALL = range(3)

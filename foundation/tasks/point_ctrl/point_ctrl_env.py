@@ -22,7 +22,7 @@ from foundation.tasks.kernel_cfg import kernel_values
 from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_metrics
 from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
 from foundation.tasks.point_ctrl.kernels.step import task_kernels
-from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM
+from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM, Reset
 from foundation.tasks.point_ctrl.noise_cfg import noise_at
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
 from foundation.tasks.point_ctrl.sensor_delay import SensorDelay
@@ -95,23 +95,39 @@ class PointCtrlEnv(VecEnv):
 
     def reset(self) -> tuple[TensorDict, dict]:
         """Reset every environment and return the first observations."""
-        return self._delayed(self._observe(reset=True), advance=True), {}
+        return self._delayed(self._observe(Reset.ALL), advance=True), {}
+
+    def reset_finished(self) -> TensorDict:
+        """Reset the environments that finished in the last step; for those that ``autoreset=False`` left so.
+
+        Returns:
+            The observations after it, those of the other environments as ``step`` returned them.
+        """
+        obs = self._observe(Reset.FINISHED)
+        if self.sensor_delay is not None:
+            obs["student"] = self.sensor_delay.begin(obs["student"], self._task["done"] > 0)
+        return obs
 
     def get_observations(self) -> TensorDict:
         """Return the current observations without drawing new noise."""
-        return self._delayed(self._observe(reset=False), advance=False)
+        return self._delayed(self._observe(Reset.NONE), advance=False)
 
-    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
+    def step(
+        self, actions: torch.Tensor, autoreset: bool = True
+    ) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
         """Advance by one control step; finished environments return the first observation of a new episode.
 
         Args:
             actions: Rotor commands in [-1, 1], shape (N, 4).
+            autoreset: Whether to reset finished environments. Otherwise they return the last observation of their
+                episode; call :meth:`reset_finished` before the next step.
 
         Returns:
             Observations, rewards (N,), dones (N,) int64, and extras: ``time_outs`` (N,) bool, and ``log``
             with the metrics of the episodes that ended in this step.
         """
         self._actions.copy_(actions)
+        self._env_step.set("reset", Reset.FINISHED if autoreset else Reset.NONE)
         obs, done = self._delayed(self._launch(self._env_step), advance=True), self._task["done"].clone()
         extras = {"time_outs": self._task["time_out"].clone(), "log": self._episode_log(done)}
         if self.on_step is not None:
@@ -158,7 +174,7 @@ class PointCtrlEnv(VecEnv):
     def close(self) -> None:
         """Do nothing: memory is freed with the object."""
 
-    def _observe(self, reset: bool) -> TensorDict:
+    def _observe(self, reset: int) -> TensorDict:
         self._observe_all.set("reset", reset)
         return self._launch(self._observe_all)
 
@@ -244,9 +260,10 @@ class PointCtrlEnv(VecEnv):
         cfg = kernel_values(TaskCfg, replace(self.cfg, noise=noise_at(self.cfg.noise, self.cfg.sim.dt)))
         shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
         addresses = {"student": 0, "teacher": 0}
-        observing = shared | {"cfg": cfg, "reset": False} | addresses
+        observing = shared | {"cfg": cfg, "reset": Reset.NONE} | addresses
         actions = wp.from_torch(self._padded_actions)
-        stepping = shared | {"actions": actions, "cfg": cfg, "integrator": self.sim.integrator} | addresses
+        stepping = shared | {"actions": actions, "cfg": cfg, "integrator": self.sim.integrator}
+        stepping |= {"reset": Reset.FINISHED} | addresses
         observe_all, env_step = task_kernels(lanes)
         self._observe_all = RecordedLaunch(observe_all, self.sim.blocks, observing, self.device)
         self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)

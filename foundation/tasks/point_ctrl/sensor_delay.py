@@ -31,9 +31,12 @@ class SensorDelay:
             student: The student's observation without delay, shape (N, 22).
             begun: Where an episode has just begun, bool, shape (N,).
         """
-        newest = student[:, None, :_SENSED]
-        shifted = torch.cat([newest, self.measured[:, :-1]], dim=1)
-        self.measured.copy_(torch.where(begun[:, None, None], newest, shifted))
+        self.measured.copy_(torch.cat([student[:, None, :_SENSED], self.measured[:, :-1]], dim=1))
+        return self.begin(student, begun)
+
+    def begin(self, student: torch.Tensor, begun: torch.Tensor) -> torch.Tensor:
+        """Forget what was measured before an episode began, and return the observation; arguments as above."""
+        self.measured.copy_(torch.where(begun[:, None, None], student[:, None, :_SENSED], self.measured))
         return self.due(student)
 
     def due(self, student: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, t
 from foundation.tasks.point_ctrl.kernels.episode import compute_reward_and_done, finish_episode
 from foundation.tasks.point_ctrl.kernels.observations import next_noise, observe
 from foundation.tasks.point_ctrl.kernels.reset import reset_env
+from foundation.tasks.point_ctrl.layout import Reset
 
 
 @functools.cache
@@ -31,16 +32,18 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         traits: VehicleTraits,
         task: types.TaskArrays,
         cfg: TaskCfg,
-        reset: wp.bool,
+        reset: int,
         student: wp.uint64,
         teacher: wp.uint64,
         first_block: int,
     ):
-        """Write the observations of a block of environments; with ``reset``, reset them before."""
+        """Write the observations of a block of environments; before, reset those that :class:`Reset` says."""
         block = first_block + wp.tid()
-        if reset:
+        if reset == Reset.ALL:
             next_noise(block, task)
-            for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
+        for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
+            finished = reset == Reset.FINISHED and task.done[i] != wp.int64(0)
+            if finished or reset == Reset.ALL:
                 reset_env(i, arrays, traits, task, cfg.init, cfg.wind)
         observe(block, arrays, traits, task, cfg.noise, student, teacher, types.State())
 
@@ -52,11 +55,12 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         actions: wp.array2d(dtype=wp.float32),
         cfg: TaskCfg,
         integrator: Integrator,
+        reset: int,
         student: wp.uint64,
         teacher: wp.uint64,
         first_block: int,
     ):
-        """Advance a block of environments by one control step and reset the finished ones."""
+        """Advance a block of environments by one control step; with ``reset``, reset the finished ones."""
         block = first_block + wp.tid()
         next_noise(block, task)
         before = load_state(arrays, block, types.State())
@@ -69,7 +73,8 @@ def task_kernels(lanes: int) -> tuple[wp.Kernel, wp.Kernel]:
         for i in range(block * wp.static(lanes), (block + 1) * wp.static(lanes)):
             if task.done[i] != wp.int64(0):
                 finish_episode(i, task, cfg)
-                reset_env(i, arrays, traits, task, cfg.init, cfg.wind)
+                if reset != Reset.NONE:
+                    reset_env(i, arrays, traits, task, cfg.init, cfg.wind)
         observe(block, arrays, traits, task, cfg.noise, student, teacher, s)
 
     return observe_all, env_step
