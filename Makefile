@@ -14,7 +14,7 @@ MJLAB := 1.6.0
 OLDEST_WARP := 1.17.0
 
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
-.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-installs check docs format bench bench-policy bench-mjlab teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-installs check docs format bench bench-policy bench-mjlab bench-gymnasium teacher install
 
 # An environment in which one package differs: everything else comes from the main one.
 define only
@@ -127,6 +127,11 @@ bench: .venv-bench/.installed
 bench-policy: .venv-bench/.installed
 	.venv-bench/bin/python benchmarks/foundation_policy.py
 	.venv-bench/bin/python benchmarks/foundation_policy.py --page
+
+# Students without velocities on two MuJoCo tasks; about half an hour.
+bench-gymnasium: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gymnasium_students.py
+	$(BIN)/python benchmarks/gymnasium_students.py --page
 
 # An environment of its own: torchrl wants an older tensordict than everything else.
 .venv-bench/.installed: pyproject.toml constraints.txt

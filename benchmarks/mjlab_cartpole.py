@@ -7,21 +7,18 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from equal_steps import Choice, compare, stock_algorithm, table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "mjlab_cartpole.json"
 TEACHER = ROOT / "tests" / "integrations" / "assets" / "mjlab_cartpole_teacher.pt"
 TASK, NUM_ENVS, STEPS, EPISODE_S = "Cartpole-Swingup-Student", 64, 32, 10.0
-ITERATIONS, SEEDS = 100, (0, 1, 2)
-STOCK_GRID = [(8, 2, 1e-3), (8, 2, 3e-3), (32, 8, 1e-3), (32, 8, 3e-3)]
-"""Gradient length, epochs and learning rate that rsl_rl's Distillation is tuned over, on the first seed."""
+ITERATIONS = 100
 
 
 def main() -> None:
@@ -36,18 +33,14 @@ def main() -> None:
         max_iterations=ITERATIONS,
     )
     env = make_env()
-    runner = make_ours(env, 0)
-    results: dict[str, Any] = {
-        "teacher": mean_return(runner.alg.teacher, env),
-        "environment_steps": ITERATIONS * NUM_ENVS * STEPS,
-        "tuning": [],
-    }
-    print(f"teacher {results['teacher']:.3f}", flush=True)
-    for choice in STOCK_GRID:
-        results["tuning"].append([*choice, train("stock", env, 0, choice)["return"]])
-    best = max(results["tuning"], key=lambda row: row[-1])[:-1]
-    results["ours"] = [train("ours", env, seed, None) for seed in SEEDS]
-    results["stock"] = [train("stock", env, seed, tuple(best)) for seed in SEEDS]
+
+    def make_runner(seed: int, choice: Choice | None) -> Any:
+        env.seed(seed)
+        env.reset()
+        return make_ours(env, seed) if choice is None else make_stock(env, seed, choice)
+
+    results = compare(make_runner, lambda policy: mean_return(policy, env), ITERATIONS)
+    results["environment_steps"] = ITERATIONS * NUM_ENVS * STEPS
     RESULT.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
@@ -69,7 +62,7 @@ def make_ours(env: Any, seed: int) -> Any:
     return load_runner_cls(TASK)(env, asdict(load_rl_cfg(TASK)) | {"logger": "tensorboard"}, None, "cpu")
 
 
-def make_stock(env: Any, seed: int, choice: tuple[int, int, float]) -> Any:
+def make_stock(env: Any, seed: int, choice: Choice) -> Any:
     """Return rsl_rl's own runner and algorithm with the same networks."""
     from mjlab.tasks.registry import load_rl_cfg
     from rsl_rl.runners import DistillationRunner
@@ -85,31 +78,11 @@ def make_stock(env: Any, seed: int, choice: tuple[int, int, float]) -> Any:
         "init_std": 1.0,
         "std_type": "scalar",
     }
-    gradient_length, epochs, learning_rate = choice
-    cfg["algorithm"] = {
-        "class_name": "Distillation",
-        "gradient_length": gradient_length,
-        "num_learning_epochs": epochs,
-        "learning_rate": learning_rate,
-        "rnd_cfg": None,
-    }
+    cfg["algorithm"] = stock_algorithm(choice)
     torch.manual_seed(seed)
     runner = DistillationRunner(env, cfg, None, "cpu")
     runner.load(str(TEACHER))
     return runner
-
-
-def train(side: str, env: Any, seed: int, choice: tuple[int, int, float] | None) -> dict[str, float]:
-    env.seed(seed)
-    env.reset()
-    runner = make_ours(env, seed) if choice is None else make_stock(env, seed, choice)
-    start, cpu = time.perf_counter(), time.process_time()
-    runner.learn(ITERATIONS, init_at_random_ep_len=True)
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    runner.alg.eval_mode()
-    result = {"return": mean_return(runner.alg.get_policy(), env), "seconds": seconds, "cpu_seconds": cpu}
-    print(side, seed, choice, {name: round(value, 3) for name, value in result.items()}, flush=True)
-    return result
 
 
 @torch.no_grad()
@@ -125,19 +98,6 @@ def mean_return(policy: Any, env: Any) -> float:
         total += reward
     assert bool(dones.all())
     return float(total.mean())
-
-
-def table(results: dict[str, Any]) -> str:
-    """Return the table in Markdown."""
-    lines = ["| | return | of the teacher's | time |", "| --- | --- | --- | --- |"]
-    lines.append(f"| teacher, PPO, sees velocities | {results['teacher']:.2f} | | |")
-    for side, name in (("ours", "DAgger, defaults"), ("stock", "rsl_rl's Distillation, tuned")):
-        runs = results[side]
-        returns = [run["return"] for run in runs]
-        shares = ", ".join(f"{100 * value / results['teacher']:.1f}" for value in returns)
-        seconds = statistics.mean(run["seconds"] for run in runs)
-        lines.append(f"| {name} | {statistics.mean(returns):.2f} | {shares} % | {seconds / 60:.1f} min |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

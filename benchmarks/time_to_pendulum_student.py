@@ -20,11 +20,12 @@ from pathlib import Path
 
 import stopped_clock
 import torch
-from double_pendulum import STUDENTS, DoublePendulum, mean_return, model, train_teacher
+from gymnasium_setups import PENDULUM, STUDENTS, make_envs, mean_return, model, train_teacher
 from report import record
 from rsl_rl.runners import DistillationRunner
 
 from foundation.evaluation.episodes import from_the_start
+from foundation.integrations.gymnasium import GymnasiumVecEnv
 
 SHARE, BALANCES = 0.95, 9000.0
 MOST_REWARD = 10.0
@@ -45,15 +46,15 @@ def make_runner(algorithm: dict, student: str, teacher: str, seed: int, log_dir:
         "teacher": model(0.6),
         "algorithm": {**algorithm, "rnd_cfg": None},
     }
-    runner = DistillationRunner(DoublePendulum(32, seed, student), cfg, log_dir, "cpu")
+    runner = DistillationRunner(make_envs(PENDULUM, 32, seed, student), cfg, log_dir, "cpu")
     runner.load(teacher)
     return runner
 
 
-def student_return(runner: DistillationRunner, envs: DoublePendulum, target: float) -> float:
+def student_return(runner: DistillationRunner, envs: GymnasiumVecEnv, target: float) -> float:
     """Return the mean return, 0 if it cannot reach the target any more, leaving no trace in the run."""
     student, rng = runner.alg.student, torch.get_rng_state()
-    envs.restart(seed=1)
+    envs.reset(seed=1)
     obs, alive, total = envs.get_observations(), torch.ones(envs.num_envs, dtype=torch.bool), 0.0
     with torch.inference_mode(), from_the_start(student, envs):
         for left in range(envs.max_episode_length, 0, -1):
@@ -74,9 +75,9 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         teacher = str(Path(folder) / "teacher.pt")
-        train_teacher(teacher)
+        train_teacher(PENDULUM, teacher)
         for student in STUDENTS:
-            envs = DoublePendulum(16, 1, student)
+            envs = make_envs(PENDULUM, 16, 1, student)
             ours = {"class_name": "foundation.distill:DaggerDistillation"}
             stock = {"class_name": "Distillation", "num_learning_epochs": 4, "gradient_length": 10}
             balanced = mean_return(make_runner(ours, student, teacher, 0, folder).alg.teacher, envs, seed=1)
@@ -87,7 +88,7 @@ def main() -> None:
                 iterations: int,
                 seed: int,
                 student: str = student,
-                envs: DoublePendulum = envs,
+                envs: GymnasiumVecEnv = envs,
                 target: float = SHARE * balanced,
             ) -> dict:
                 return stopped_clock.time_to(
