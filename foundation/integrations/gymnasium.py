@@ -79,7 +79,6 @@ class GymnasiumVecEnv(VecEnv):
         self.single_action_space = self._range.policy_space
         self._groups = observation_groups(envs.single_observation_space, groups)
         self.cfg: Any = {"id": _name_of(envs), "num_envs": self.num_envs, "seed": seed, **env_kwargs}
-        self._length = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.reset(seed)
 
     @property
@@ -104,7 +103,8 @@ class GymnasiumVecEnv(VecEnv):
     def reset(self, seed: int | None = None) -> tuple[TensorDict, dict]:
         """Begin a new episode in every environment, and return the first observations."""
         self._obs, _ = self.envs.reset(seed=seed)
-        self._length.zero_()
+        # A new tensor: the last one may come from inference mode, where it cannot be written from outside.
+        self._length = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         return self.get_observations(), {}
 
     def get_observations(self) -> TensorDict:

@@ -117,6 +117,15 @@ def test_an_episode_is_cut_off_at_its_longest_and_counts_as_a_time_out(mode):
     assert ends[3][0]["policy"][:, 1].tolist() == [0, 0]
 
 
+def test_an_environment_stepped_in_inference_mode_resets_outside_of_it():
+    env = wrapped(2)
+    with torch.inference_mode():
+        env.step(torch.zeros(2, 2))
+    obs, _ = env.reset(seed=4)
+    env.step(torch.zeros(2, 2))
+    assert torch.equal(obs["policy"], wrapped(2).reset(seed=4)[0]["policy"])
+
+
 def test_an_end_in_the_last_step_is_no_time_out():
     env = wrapped(1, 4, end=4)
     done, extras = [env.step(torch.zeros(1, 2)) for _ in range(4)][-1][2:]

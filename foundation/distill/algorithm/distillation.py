@@ -11,6 +11,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
+from foundation.distill import ranks
 from foundation.distill.algorithm.assembly import make_dataset, make_objective
 from foundation.distill.algorithm.hosted import HostedDistillation, require_noise, require_rows
 from foundation.distill.algorithm.imitation import Imitation
@@ -242,9 +243,8 @@ class DaggerDistillation(HostedDistillation):
         assert self.dataset is not None
         assert self.imitation is not None
         appended = self.dataset.append(self.phases, finite_only=self.nan_guard.met_non_finite)
-        if appended.observations is not None:
-            # Running statistics over every rollout are the statistics of all data ever aggregated.
-            self.student_model.update_normalization(appended.observations)
+        # Running statistics over every rollout are the statistics of all data ever aggregated.
+        ranks.update_normaliser(self.student_model, appended.observations)
         if appended.num_left_out:
             logger.warning(f"[DAgger] {appended.num_left_out} rows with NaN or infinity are left out")
         losses = self.imitation.train(self.dataset.mini_batches())
@@ -259,7 +259,7 @@ class DaggerDistillation(HostedDistillation):
         self.metrics.set("buffer_capacity", self.buffer_capacity)
         self.num_updates += 1
         self.storage.clear()
-        return {"behavior": scalars["loss"]} | self.imitation.loss_per_teacher()
+        return {"behavior": ranks.mean(scalars["loss"])} | self.imitation.loss_per_teacher()
 
     def relabel(self, teacher_checkpoint: str | Path) -> None:
         """Load another teacher, and replace the labels of the whole history by its actions.

@@ -12,6 +12,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.utils.logger import Logger
 from tensordict import TensorDict
 
+from foundation.distill import ranks
 from foundation.distill.algorithm.label_range import action_range
 from foundation.distill.algorithm.mixing import TeacherSchedule
 from foundation.distill.algorithm.resumable import ResumableDistillation
@@ -123,6 +124,24 @@ class HostedDistillation(ResumableDistillation):
                 f"  Iteration: {self.iteration}\n"
                 f"{rule}\n{rule}"
             )
+
+    def reduce_parameters(self) -> None:
+        """Average the gradients over all ranks; see rsl_rl.
+
+        Raises:
+            LostRankError: If another process of the run has ended.
+        """
+        with ranks.lost_ranks_named():
+            super().reduce_parameters()
+
+    def broadcast_parameters(self) -> None:
+        """Give all ranks the weights of the first; see rsl_rl.
+
+        Raises:
+            LostRankError: If another process of the run has ended.
+        """
+        with ranks.lost_ranks_named():
+            super().broadcast_parameters()
 
     def log_metrics(self, extras: dict[str, Any]) -> None:
         """Add this iteration's metrics to those that the environment gives to the logger, until the next step."""

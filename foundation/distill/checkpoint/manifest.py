@@ -11,11 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from foundation.distill.checkpoint.files import CheckpointError, FileDigest, atomic_write
 
-FORMAT_VERSION = 1
-"""Version of the layout on disk; a newer one is refused."""
+FORMAT_VERSION = 2
+"""Newest version of the layout on disk; a newer one is refused."""
+_ONE_RANK = 1
+"""Version of a checkpoint of one process, as earlier releases wrote all."""
 BEST_MODEL = "best_model.pt"
 """The policy with the best mean reward; the name must not match rsl_rl's pattern for the latest checkpoint."""
 RESUME_FOLDER = "resume"
@@ -26,6 +29,15 @@ _FORMER_FIELDS = ("iteration", "checksum")
 
 class _NewerFormat(Exception):
     """A manifest was written by a newer release."""
+
+
+class Shard(NamedTuple):
+    """The files of one of several processes."""
+
+    state: str
+    """Name of the file with its training state."""
+    segments: list[str]
+    """Names of the files with its rows of the history, oldest first."""
 
 
 @dataclass
@@ -39,10 +51,20 @@ class Manifest:
     segments: list[str] = field(default_factory=list)
     """Names of the files with the history's rows, oldest first; see
     :mod:`foundation.distill.history.history_log`."""
+    shards: list[Shard] = field(default_factory=list)
+    """The parts of the processes after the first, which has ``state`` and ``segments``."""
+
+    @property
+    def of_ranks(self) -> list[Shard]:
+        """The parts of all processes; empty if only the weights are kept."""
+        return [] if self.state is None else [Shard(self.state, self.segments), *self.shards]
 
     def write(self, path: Path) -> None:
         """Write the manifest, whole or not at all."""
-        atomic_write(_text({"format": FORMAT_VERSION, **asdict(self)}), path)
+        contents = {"format": FORMAT_VERSION if self.shards else _ONE_RANK, **asdict(self)}
+        if not self.shards:
+            del contents["shards"]
+        atomic_write(_text(contents), path)
 
     @staticmethod
     def read(path: Path) -> Manifest:
@@ -63,9 +85,11 @@ class Manifest:
             for name in _FORMER_FIELDS:
                 contents.pop(name, None)
             files = {name: FileDigest(**digest) for name, digest in contents.pop("files").items()}
-            manifest = Manifest(files=files, **contents)
-            intact &= version == FORMAT_VERSION
-            intact &= set(filter(None, [manifest.state, *manifest.segments])) <= set(files)
+            shards = [Shard(*shard) for shard in contents.pop("shards", [])]
+            manifest = Manifest(files=files, shards=shards, **contents)
+            intact &= version == (FORMAT_VERSION if shards else _ONE_RANK)
+            needed = {name for shard in manifest.of_ranks for name in (shard.state, *shard.segments)}
+            intact &= needed <= set(files)
         except _NewerFormat as newer:
             raise CheckpointError(
                 f"manifest {path} has format {newer}, this release reads up to {FORMAT_VERSION}; upgrade "

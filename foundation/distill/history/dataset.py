@@ -10,6 +10,7 @@ import torch
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
+from foundation.distill import ranks
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.episode_filter import EpisodeFilter
 from foundation.distill.history.rows import LOSS_MASK, RowLayout, per_step, transitions_in
@@ -195,10 +196,10 @@ class AggregatedDataset:
 
     def mini_batches(self) -> Iterator[TensorDict]:
         """Yield the mini-batches of one iteration; none while nothing is stored."""
-        if len(self.buffer) == 0:
-            return iter(())
-        rows = self.mini_batch_rows()
-        return self.buffer.mini_batches(rows, self._plan.count(self.buffer.num_mini_batches(rows)))
+        rows = self.mini_batch_rows() if len(self.buffer) else 0
+        # Every rank takes part in every gradient step, or the others would wait for it.
+        count = ranks.least(self._plan.count(self.buffer.num_mini_batches(rows)) if rows else 0)
+        return self.buffer.mini_batches(rows, count) if count else iter(())
 
     def state_dict(self, with_rows: bool = True) -> dict[str, Any]:
         """Return the history, and the parts of earlier rollouts that the next rollout's rows need.
@@ -248,3 +249,40 @@ class AggregatedDataset:
             self.layout.load_state_dict(moved(state["layout"], device))
         if env_restored and self.filter is not None and state["filter"] is not None:
             self.filter.load_state_dict(moved(state["filter"], device))
+
+    def deal(
+        self,
+        shards: Sequence[tuple[dict[str, Any], Iterable[tuple[torch.Tensor, torch.Tensor]]]],
+        rank: int,
+        num_ranks: int,
+    ) -> None:
+        """Take one rank's share of a history that another number of ranks has saved, into an empty one.
+
+        Args:
+            shards: Of each saved rank, its :meth:`state_dict` without rows, and the slots (B,) and records
+                (B, words) of its rows.
+            rank: Number of this rank.
+            num_ranks: Ranks among which every row goes to one.
+
+        Raises:
+            ValueError: If the rows have other fields, or do not fit.
+        """
+        total = sum(state["history"]["size"] for state, _ in shards)
+        share, each = -(-total // num_ranks), self.layout.transitions_per_row
+        if share > self.buffer.max_size:
+            raise ValueError(
+                f"the saved history has {total * each} transitions, {share * each} for each of {num_ranks} ranks: "
+                f"set max_buffer_size to at least {share * each}, got {self._max_transitions}"
+            )
+        first = 0
+        for state, parts in shards:
+            size = state["history"]["size"]
+            self.buffer.storage.check_fields(state["history"]["fields"])
+            records = torch.empty(size, self.buffer.storage.format.words, dtype=self.buffer.storage.format.dtype)
+            for slots, values in parts:
+                records[slots] = values
+            own = records[(rank - first) % num_ranks :: num_ranks]
+            first += size
+            if len(own):
+                fields = self.buffer.storage.format.views(own)
+                self.buffer.append(TensorDict(moved(fields, self.buffer.device), batch_size=[len(own)]))

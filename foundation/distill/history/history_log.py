@@ -7,7 +7,6 @@ order, restores it; a segment whose rows have all been overwritten by later ones
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +39,18 @@ class HistoryLog:
     """Largest size of a segment, which is assembled in memory [bytes]."""
     _NONE = -1
 
-    def __init__(self, run_dir: Path, buffer: RowBuffer) -> None:
+    def __init__(self, run_dir: Path, buffer: RowBuffer, prefix: str = "") -> None:
         """Begin with no segment.
 
         Args:
             run_dir: The run's folder; segments that are there already are not touched.
             buffer: The history.
+            prefix: Begins the names of the files; every process that writes into the folder has its own.
         """
-        self._run_dir, self._buffer = run_dir, buffer
+        self._run_dir, self._buffer, self._prefix = run_dir, buffer, f"{RESUME_FOLDER}/{prefix}rows_"
         self._segments: dict[int, _Segment] = {}
         self._owner = torch.full((buffer.max_size,), self._NONE, dtype=torch.int32)
-        taken = [int(re.sub(r"\D", "", path.stem)) for path in (run_dir / RESUME_FOLDER).glob("rows_*.pt")]
+        taken = [int(path.stem.rpartition("_")[2]) for path in run_dir.glob(f"{self._prefix}*.pt")]
         self._next = max(taken, default=-1) + 1
 
     @contextlib.contextmanager
@@ -71,7 +71,7 @@ class HistoryLog:
         parts = dict(enumerate(slots.split(rows_per_segment), self._next)) if len(slots) else {}
         try:
             for number, part in parts.items():
-                name = f"{RESUME_FOLDER}/rows_{number:06d}.pt"
+                name = f"{self._prefix}{number:06d}.pt"
                 written[number] = _Segment(name, FileDigest(0, ""), len(part), len(part))
                 state = {"slots": part.int(), "rows": storage.records(part)}
                 written[number].digest = atomic_save(state, self._run_dir / name)

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
-from rsl_rl.runners import OnPolicyRunner
 
+from foundation.distill import ranks
 from foundation.distill.algorithm.nan_report import NonFiniteError
-from foundation.distill.checkpoint.files import CheckpointError
-from foundation.distill.checkpoint.foreign import convert_checkpoint
-from foundation.distill.checkpoint.loading import load_checkpoint
-from foundation.distill.checkpoint.manifest import Manifest
 from foundation.distill.checkpoint.random_state import rng_state, set_rng_state
 from foundation.distill.checkpoint.run_state import RunState
-from foundation.distill.env_state import counter_in
 from foundation.distill.history.buffer import RowBuffer
-from foundation.distill.history.history_log import saved_rows
 from foundation.distill.log import logger
 from foundation.distill.runners.best_model import BestModel
-from foundation.distill.runners.checkpointing import Checkpoints, verified_manifest
+from foundation.distill.runners.checkpointing import Checkpoints
+from foundation.distill.runners.continued import ContinuedRunner
 from foundation.distill.runners.environment import ResumableEnvironment
 from foundation.distill.runners.logger import RunLogger
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.runners.stop_request import StopRequest
 
-Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Slots (B,) and records (B, words) of a saved history."""
 
-
-class BaseRunner(OnPolicyRunner):
+class BaseRunner(ContinuedRunner):
     """The features of long runs, as members: ``checkpoints``, ``best``, ``logger`` and a stop request.
 
     The configuration may hold, besides rsl_rl's, ``keep_last`` and ``keep_every``, and mjlab's
@@ -71,6 +63,15 @@ class BaseRunner(OnPolicyRunner):
         self._stop = StopRequest()
         self._rng_to_restore: dict[str, Any] | None = None
 
+    def _configure_multi_gpu(self) -> None:
+        """Join the processes that torchrun has started, on CPUs too; see rsl_rl."""
+        if ranks.launched_size() == 1 or torch.device(self.device).type != "cpu":
+            super()._configure_multi_gpu()
+            return
+        self.cfg["multi_gpu"] = described = ranks.join_on_cpu()
+        self.is_distributed, self.gpu_world_size = True, described["world_size"]
+        self.gpu_local_rank, self.gpu_global_rank = described["local_rank"], described["global_rank"]
+
     @property
     def best_mean_reward(self) -> float:
         """Mean return of the best policy so far; minus infinity before the first."""
@@ -92,6 +93,16 @@ class BaseRunner(OnPolicyRunner):
         if self.logger.log_dir is None or self.logger.disable_logs:
             return None
         return Path(self.logger.log_dir)
+
+    @property
+    def shard_dir(self) -> Path | None:
+        """The run's folder as the first process has it, for what other processes save; None without one."""
+        return self.run_dir
+
+    @property
+    def saves_together(self) -> bool:
+        """Whether every process of the run takes part in a save, and not the first alone."""
+        return False
 
     @property
     def history(self) -> RowBuffer | None:
@@ -142,6 +153,8 @@ class BaseRunner(OnPolicyRunner):
         target = Path(path)
         if self.checkpoints.has(target) or not self.checkpoints.save(target, infos):
             return
+        if self.run_dir is None and self.shard_dir is not None:
+            return  # the first process does the rest
         if self.cfg.get("upload_model", True):
             self.logger.save_model(path, max(self.last_completed_iteration, 0))
         if self.after_save:
@@ -178,31 +191,6 @@ class BaseRunner(OnPolicyRunner):
             for module, mode in zip(modules, modes, strict=True):
                 module.train(mode)
 
-    def load(
-        self, path: str, load_cfg: dict | None = None, strict: bool = True, map_location: str | None = None
-    ) -> Any:
-        """Load a checkpoint; one of the same kind of run continues at the iteration after its last.
-
-        Raises:
-            CheckpointError: If a file cannot be used, or does not fit environment and models.
-        """
-        state = convert_checkpoint(load_checkpoint(path, map_location or self.device), f"checkpoint {path}")
-        manifest = verified_manifest(Path(path))
-        self._check_models(state, path, load_cfg, strict)
-        try:
-            continues = self.alg.load(state, load_cfg, strict)
-            iteration = int(state["iter"]) if continues else self.last_completed_iteration
-        except CheckpointError:
-            raise
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"checkpoint {path} does not fit the configured models: {reason}") from error
-        if continues:
-            self.last_completed_iteration = iteration
-            self.current_learning_iteration = iteration + 1
-            self._load_run_state(Path(path), manifest, state.get("infos"))
-        return state.get("infos")
-
     def weights(self, infos: dict | None) -> dict[str, Any]:
         """Return the contents of ``model_<iteration>.pt``."""
         return self.alg.save() | {"iter": self.last_completed_iteration, "infos": infos}
@@ -223,23 +211,17 @@ class BaseRunner(OnPolicyRunner):
         }
 
     @abstractmethod
-    def _load_own_state(self, state: dict[str, Any], env_restored: bool, parts: Parts) -> None:
-        """Restore the fields that a kind of run adds to :class:`RunState`, and the history's rows."""
-
-    @abstractmethod
     def _report(self, it: int, total_it: int) -> IterationReport:
         """Return the report of an iteration, without loss, reward and console lines."""
-
-    def _check_models(self, state: dict[str, Any], path: str, load_cfg: dict | None, strict: bool) -> None:
-        """Check that a checkpoint's weights fit the models, if the algorithm does not."""
 
     def _counts_for_best(self, it: int) -> bool:
         """Return whether the mean return measures the policy that would be saved."""
         return True
 
     def _save_interrupted(self) -> None:
+        if self.shard_dir is not None:
+            self.save(str(self.shard_dir / f"model_{max(self.last_completed_iteration, 0)}.pt"))
         if self.run_dir is not None:
-            self.save(str(self.run_dir / f"model_{max(self.last_completed_iteration, 0)}.pt"))
             self.logger.stop_logging_writer()
 
     def _on_start(self) -> None:
@@ -261,22 +243,3 @@ class BaseRunner(OnPolicyRunner):
             self.best.update(run_dir, self.logger.rewbuffer)
         if it + 1 == self.first_iteration + self._num_iterations:
             self.best.save_last(run_dir)
-
-    def _load_run_state(self, checkpoint: Path, manifest: Manifest | None, infos: Any) -> None:
-        run_dir = checkpoint.parent
-        if manifest is None or manifest.state is None:
-            kept = self.environment.restore_training(counter_in(infos))
-            logger.warning(
-                f"[Resume] no training state belongs to {checkpoint.name}: only models and optimiser continue; "
-                f"history, environment and random states begin anew{kept}",
-            )
-            return
-        state = load_checkpoint(run_dir / manifest.state, "cpu")
-        self.best.inherit(run_dir, state["best_mean_reward"])
-        self.logger.load_counters_state(state["counters"])
-        self._rng_to_restore = state["rng"]
-        self.environment.restore(state["env"], state.get("env_training", {}))
-        env_restored = self.environment.is_restored
-        if env_restored:
-            self.logger.load_episodes_state(state["episodes"])
-        self._load_own_state(state, env_restored, saved_rows(run_dir, manifest.segments))

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from foundation.distill.checkpoint.files import CheckpointError, atomic_save
-from foundation.distill.checkpoint.manifest import RESUME_FOLDER, Manifest, is_numbered, manifest_path, prune
+from foundation.distill import ranks
+from foundation.distill.checkpoint.files import CheckpointError, FileDigest, atomic_save
+from foundation.distill.checkpoint.manifest import (
+    RESUME_FOLDER,
+    Manifest,
+    Shard,
+    is_numbered,
+    manifest_path,
+    prune,
+)
 from foundation.distill.checkpoint.run_state import RunState
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.history_log import HistoryLog
 from foundation.distill.log import logger
 
 DEFAULT_KEEP_LAST, DEFAULT_KEEP_EVERY = 3, 1
+Written = TypeVar("Written")
 
 
 class ResumableRun(Protocol):
@@ -24,6 +35,16 @@ class ResumableRun(Protocol):
     @property
     def run_dir(self) -> Path | None:
         """The run's folder; None if the run saves nothing."""
+        ...
+
+    @property
+    def shard_dir(self) -> Path | None:
+        """The folder of the first process's run, where every process saves its part; None if nothing is saved."""
+        ...
+
+    @property
+    def saves_together(self) -> bool:
+        """Whether every process of the run takes part in a save, and not the first alone."""
         ...
 
     @property
@@ -80,7 +101,7 @@ class Checkpoints:
         In the run's folder, ``model_<iteration>.pt`` is saved with everything that continuing needs. Files
         elsewhere, or of another name, hold the weights only.
         """
-        run_dir = self._run.run_dir
+        run_dir = self._run.shard_dir
         try:
             if run_dir is not None and is_numbered(target) and target.parent.resolve() == run_dir.resolve():
                 self._save_complete(target, infos)
@@ -101,28 +122,63 @@ class Checkpoints:
         Manifest(files).write(manifest_path(path))
 
     def _save_complete(self, path: Path, infos: dict | None) -> None:
-        history, run_dir, iteration = self._run.history, path.parent, self._run.last_completed_iteration
-        manifest_path(path).unlink(missing_ok=True)
-        # The state before the weights: weights in a run without a resume folder count as rsl_rl's own, which have
-        # no manifest.
-        state_name = f"{RESUME_FOLDER}/state_{path.stem.removeprefix('model_')}.pt"
-        state = atomic_save(self._run.run_state().to_dict(), run_dir / state_name)
-        weights = atomic_save(self._run.weights(infos), path)
-        manifest = Manifest({path.name: weights, state_name: state}, state_name)
-        if history is None:
-            manifest.write(manifest_path(path))
-        else:
-            if self._history_log is None:
-                self._history_log = HistoryLog(run_dir, history)
-            with self._history_log.saved() as segments:
-                manifest.files |= segments
-                manifest.segments = list(segments)
-                manifest.write(manifest_path(path))
+        iteration, is_first = self._run.last_completed_iteration, ranks.rank() == 0
+        if is_first:
+            manifest_path(path).unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            # The state before the weights: weights in a run without a resume folder count as rsl_rl's own, which
+            # have no manifest.
+            shards = self._on_every_rank(lambda: self._save_shard(path, stack))
+            self._on_every_rank(lambda: self._save_weights_of(path, infos, shards) if is_first else None)
         self.last, self.last_iteration = path, iteration
+        if not is_first:
+            return
         try:
             prune(path, self._keep_last, self._keep_every)
         except OSError as error:
             logger.warning(f"[Checkpoint] what is no longer kept could not be removed: {error}")
+
+    def _save_shard(self, path: Path, stack: contextlib.ExitStack) -> tuple[Shard, dict[str, FileDigest]]:
+        """Write what this process adds to a checkpoint; the history counts as saved when the stack is left."""
+        history, run_dir = self._run.history, path.parent
+        prefix = f"rank{ranks.rank()}_" if ranks.rank() else ""
+        state_name = f"{RESUME_FOLDER}/{prefix}state_{path.stem.removeprefix('model_')}.pt"
+        files = {state_name: atomic_save(self._run.run_state().to_dict(), run_dir / state_name)}
+        if history is None:
+            return Shard(state_name, []), files
+        if self._history_log is None:
+            self._history_log = HistoryLog(run_dir, history, prefix)
+        segments = stack.enter_context(self._history_log.saved())
+        return Shard(state_name, list(segments)), files | segments
+
+    def _save_weights_of(
+        self, path: Path, infos: dict | None, shards: list[tuple[Shard, dict[str, FileDigest]]]
+    ) -> None:
+        """Write the weights, and the manifest of all processes' files."""
+        files = {path.name: atomic_save(self._run.weights(infos), path)}
+        for _, digests in shards:
+            files |= digests
+        (first, _), *others = shards
+        Manifest(files, first.state, first.segments, [shard for shard, _ in others]).write(manifest_path(path))
+
+    def _on_every_rank(self, write: Callable[[], Written]) -> list[Written]:
+        """Return what a function returns on every rank; if it fails on one, no rank goes on.
+
+        Raises:
+            OSError: If it fails on one.
+        """
+        own: OSError | None = None
+        written: Any = None
+        try:
+            written = write()
+        except OSError as error:
+            own = error
+        result = written, None if own is None else str(own)
+        results = ranks.gathered(result) if self._run.saves_together else [result]
+        for _, message in results:
+            if message is not None:
+                raise own or OSError(message)
+        return [written for written, _ in results]
 
 
 def verified_manifest(checkpoint: Path) -> Manifest | None:

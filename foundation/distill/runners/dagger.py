@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import DistillationRunner
 
+from foundation.distill import ranks
 from foundation.distill.algorithm.distillation import DaggerDistillation
 from foundation.distill.checkpoint import CheckpointError
-from foundation.distill.checkpoint.manifest import Manifest
+from foundation.distill.checkpoint.manifest import Manifest, Shard
 from foundation.distill.checkpoint.run_state import DaggerRunState
 from foundation.distill.env_state import longest_episode
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
+from foundation.distill.history.history_log import saved_rows
 from foundation.distill.log import logger
 from foundation.distill.rollout.collector import Collector
-from foundation.distill.runners.base import BaseRunner, Parts
+from foundation.distill.runners.base import BaseRunner
+from foundation.distill.runners.continued import Parts
 from foundation.distill.runners.report import IterationReport
 
 
@@ -39,6 +41,7 @@ class DaggerRunner(BaseRunner, DistillationRunner):
     MOSTLY_STUDENT = 0.01
     """Largest share of the teacher's actions in rollouts whose return counts as the student's."""
     _student_iterations = 0
+    _shard_dir: Path | None = None
 
     def __init__(self, env: VecEnv, train_cfg: dict, log_dir: str | None = None, device: str = "cpu") -> None:
         """Construct as rsl_rl does.
@@ -73,6 +76,8 @@ class DaggerRunner(BaseRunner, DistillationRunner):
             ValueError: If the learning rate would reach zero before its end.
         """
         self.alg.learning_rates.check(self.current_learning_iteration + num_learning_iterations - 1)
+        if self.is_distributed:
+            self._shard_dir = ranks.gathered(self.run_dir)[0]
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
@@ -107,16 +112,30 @@ class DaggerRunner(BaseRunner, DistillationRunner):
                 action_std=self.alg.get_policy().output_std,
                 rnd_weight=None,
             )
-            if self.logger.writer is not None and it % self.cfg["save_interval"] == 0:
-                self.save(os.path.join(self.logger.log_dir, f"model_{it}.pt"))  # pyright: ignore
+            if it % self.cfg["save_interval"] == 0:
+                self._save_numbered(it)
+        self._save_numbered(self.current_learning_iteration)
         if self.logger.writer is not None:
-            self.save(os.path.join(self.logger.log_dir, f"model_{self.current_learning_iteration}.pt"))  # pyright: ignore
             self.logger.stop_logging_writer()
+
+    def _save_numbered(self, it: int) -> None:
+        if self.shard_dir is not None:
+            self.save(str(self.shard_dir / f"model_{it}.pt"))
 
     def make_collector(self) -> Collector:
         """Return the collector of this run's rollouts."""
         check_for_nan, cuda_graph = self.cfg.get("check_for_nan", True), self.cfg.get("cuda_graph", False)
         return self._collector_class(self.env, self.alg, self.logger, self.device, check_for_nan, cuda_graph)
+
+    @property
+    def shard_dir(self) -> Path | None:
+        """The run's folder as the first process has it, for what other processes save; None without one."""
+        return self._shard_dir if self.is_distributed else self.run_dir
+
+    @property
+    def saves_together(self) -> bool:
+        """Whether every process of the run takes part in a save, and not the first alone."""
+        return self.is_distributed
 
     @property
     def history(self) -> RowBuffer | None:
@@ -177,3 +196,15 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         self._student_iterations = state["student_iterations"]
+
+    def _load_dealt_state(self, shards: list[tuple[dict[str, Any], Shard]], run_dir: Path) -> None:
+        histories = [
+            (state["algorithm"]["aggregation"], saved_rows(run_dir, one.segments)) for state, one in shards
+        ]
+        self._student_iterations = shards[0][0]["student_iterations"]
+        if self.alg.dataset is None or any(history is None for history, _ in histories):
+            return
+        try:
+            self.alg.dataset.deal(histories, ranks.rank(), ranks.world_size())
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error

@@ -9,6 +9,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from foundation.distill import ranks
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and the signal that schedulers send before they kill a process."""
 
@@ -46,13 +48,14 @@ class StopRequest:
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
     def check(self) -> None:
-        """Stop if that was requested.
+        """Stop if that was requested, of any process of the run.
 
         Raises:
             TrainingStopped: If there is one.
         """
-        if self._signum is not None:
-            raise TrainingStopped(self._signum)
+        signum = ranks.most(self._signum or 0)
+        if signum:
+            raise TrainingStopped(signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._signum is not None:
