@@ -32,6 +32,7 @@ def interrupts_as_one_line() -> Iterator[None]:
 def errors_as_one_line() -> Iterator[None]:
     """Turn errors of bad input into one line on stderr and exit code 2."""
     from foundation.distill.checkpoint import CheckpointError
+    from foundation.distill.ranks import LostRankError
     from foundation.evaluation import EvaluationError
     from foundation.sim.usd import UsdVehicleError
     from foundation.tasks.saved_params import ConfigError
@@ -44,6 +45,7 @@ def errors_as_one_line() -> Iterator[None]:
         UsageError,
         ConfigError,
         CheckpointError,
+        LostRankError,
         EvaluationError,
         UsdVehicleError,
         ViewerError,

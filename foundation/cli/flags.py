@@ -28,7 +28,6 @@ ISAAC_LAB = {
     "--video": "training makes no video; watch it with --dashboard, film the policy with play --video",
     "--video_length": "foundation play --video films one episode; --steps sets its length",
     "--video_interval": "training makes no video; watch it with --dashboard",
-    "--distributed": "one process trains here; more than one is for hosts that start rsl_rl with torchrun",
     "--agent": "a task has one configuration of its agent; choose the task with --task, settings with agent.NAME=",
     "--livestream": "watch with train --dashboard or play --viewer viser",
     "--enable_cameras": "these tasks have no cameras",

@@ -5,26 +5,28 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
 from foundation.cli.flown import differing, print_vehicle, trained_vehicle, warn_of_changed_vehicle
-from foundation.cli.paths import LOG_ROOT, params_to_repeat
+from foundation.cli.paths import params_to_repeat
+from foundation.cli.processes import (
+    check_launch,
+    continue_after_restart,
+    keep_last_iteration,
+    of_first,
+)
+from foundation.cli.run_folder import claim, new_run_dir
 from foundation.cli.start import Start, choose_start, first_of_several_teachers
 from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
     from foundation.tasks import TaskSpec
 
-LONGEST_NAME = 100
-"""Longest name of a run or an experiment [characters]."""
-MOST_NUMBERED = 1000
-"""Runs of one name that begin in the same second."""
 LONGEST_DEFAULT_WARMUP = 20
 """Largest default of ``critic_warmup_iterations`` when a student is fine-tuned."""
 
@@ -53,17 +55,21 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
         ConfigError: If the configuration is not valid.
         CheckpointError: If a checkpoint cannot be used.
     """
+    from foundation.distill import ranks
     from foundation.tasks import create_env, load_task, resolve
     from foundation.tasks.config import preview_agent
     from foundation.tasks.saved_params import save_params
 
     task = load_task(args.task)
+    check_launch(args)
     check_device(args.device)
     if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
         raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
     flags = flag_settings(args)
     params_dir = None if args.params is None else params_to_repeat(args.params)
     preview = preview_agent(task, overrides, params_dir, flags)
+    continue_after_restart(args, preview.experiment_name)
+    flags["agent.max_iterations"] = args.max_iterations
     _require_logger(preview.logger)
     start = choose_start(args, preview)
     if start.resume is not None and params_dir is None and (start.resume.parent / "params").is_dir():
@@ -80,14 +86,16 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
         print(
             "[Run] the teacher's network and observations are those of its run, unless set otherwise", flush=True
         )
-    run_dir = _run_dir(agent_cfg)
-    _seed(agent_cfg.seed)
-    env = create_env(args.task, env_cfg, args.device, agent_cfg.seed)
+    run_dir, rank = new_run_dir(agent_cfg), ranks.launched_rank()
+    _seed(agent_cfg.seed + rank)
+    env = create_env(args.task, env_cfg, args.device, agent_cfg.seed + rank)
     print_vehicle(env, "Run")
     runner = _build_runner(task, env, agent_cfg, start, run_dir, args.device)
-    run_dir = claim(run_dir)
+    run_dir = of_first(claim(run_dir) if rank == 0 else None)
     runner.logger.log_dir = str(run_dir)
-    save_params(run_dir, env_cfg, agent_cfg)
+    if rank == 0:
+        save_params(run_dir, env_cfg, agent_cfg)
+        keep_last_iteration(run_dir, runner.current_learning_iteration + agent_cfg.max_iterations)
     return PreparedRun(runner, run_dir, agent_cfg.max_iterations)
 
 
@@ -104,19 +112,6 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
         "agent.init_from": args.init_from,
         **(_EXPERT_TEACHER if args.teacher == EXPERT and args.task != "point_ctrl" else {}),
     }
-
-
-def claim(run_dir: Path) -> Path:
-    """Create the run's folder, or the next one if another run has just created it, and return it."""
-    for path in _numbered(run_dir):
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UsageError(f"the run's folder {path} cannot be created: {error.strerror}") from None
-        return path
-    raise UsageError(f"there are {MOST_NUMBERED} runs named {run_dir}; set agent.run_name")
 
 
 def _compose(
@@ -278,23 +273,3 @@ def _seed(seed: int) -> None:
     import torch
 
     torch.manual_seed(seed)
-
-
-def _run_dir(agent_cfg: Any) -> Path:
-    """Return a path under the experiment's folder that does not exist yet."""
-    for name, value in (("run_name", agent_cfg.run_name), ("experiment_name", agent_cfg.experiment_name)):
-        if any(mark in value for mark in ("/", "\\", "\0")) or value in (".", "..") or len(value) > LONGEST_NAME:
-            raise UsageError(
-                f"{name}={value[:LONGEST_NAME]!r} is to be part of a folder's name: at most {LONGEST_NAME} "
-                "characters, none of them a path separator"
-            )
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    name = f"{stamp}_{agent_cfg.run_name}" if agent_cfg.run_name else stamp
-    return next(path for path in _numbered(LOG_ROOT / agent_cfg.experiment_name / name) if not path.exists())
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """Yield the path, and after it those with a number appended."""
-    yield path
-    for i in range(2, MOST_NUMBERED):
-        yield path.with_name(f"{path.name}_{i}")

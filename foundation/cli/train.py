@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli.errors import RUN_FAILED, errors_as_one_line
 from foundation.cli.flags import add_common_flags, add_server_flags, command_parser, parse, server_address
 from foundation.cli.prepare import LONGEST_DEFAULT_WARMUP, prepare_run
+from foundation.cli.processes import COMMAND, leave, only_first_prints
 
 if TYPE_CHECKING:
     from foundation.distill.runners.progress import Display
@@ -65,6 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quiet", action="store_true", help="print only warnings and the result, not the iterations"
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="train one student in all processes that torchrun has started, each with its own environments: "
+        "torchrun --nproc_per_node 2 -m foundation.rsl_rl.train --task distillation --distributed",
+    )
     parser.add_argument("--params", help="a run's folder, to repeat it with its saved params/*.yaml")
     parser.add_argument(
         "--dashboard", action="store_true", help="watch the run in a browser: the fleet in flight, and curves"
@@ -83,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, overrides = parse(build_parser(), argv)
     from foundation.distill.log import RESULT, logger, quiet
 
-    with quiet() if args.quiet else contextlib.nullcontext():
+    with only_first_prints(), quiet() if args.quiet else contextlib.nullcontext():
         with errors_as_one_line():
             where = server_address(args, "--dashboard" if args.dashboard else None)
             runner, run_dir, iterations = prepare_run(args, overrides)
@@ -96,11 +103,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             _run(args, runner, iterations)
         logger.log(RESULT, f"[Run] {_result(runner)}")
         logger.log(RESULT, f"[Run] finished: {run_dir}")
+        leave()
 
 
 def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     from foundation.distill.algorithm.nan_report import NonFiniteError
     from foundation.distill.log import logger
+    from foundation.distill.ranks import LostRankError
 
     try:
         with contextlib.closing(runner.logger.display):
@@ -108,7 +117,7 @@ def _run(args: argparse.Namespace, runner: Any, iterations: int) -> None:
     except KeyboardInterrupt as stop:
         logger.warning(f"\n[Run] {_how_to_continue(args, runner, iterations)}")
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
-    except NonFiniteError as error:
+    except (NonFiniteError, LostRankError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(RUN_FAILED) from None
 
@@ -139,7 +148,10 @@ def _how_to_continue(args: argparse.Namespace, runner: Any, iterations: int) -> 
     if runner.last_checkpoint is None:
         return "interrupted, no checkpoint was saved"
     done = runner.last_saved_iteration + 1 - runner.first_iteration
-    command = ["foundation", "train", "--task", args.task, "--checkpoint", str(runner.last_checkpoint)]
+    launcher = ["foundation", "train"]
+    if args.distributed:
+        launcher = [*COMMAND, str(runner.gpu_world_size), "-m", "foundation.rsl_rl.train", "--distributed"]
+    command = [*launcher, "--task", args.task, "--checkpoint", str(runner.last_checkpoint)]
     command += ["--max_iterations", str(max(iterations - done, 1))]
     command += [] if args.device == "cpu" else ["--device", args.device]
     lost = runner.last_completed_iteration - runner.last_saved_iteration

@@ -17,6 +17,8 @@ import torch
 from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import distributed
+from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.rendezvous import rendezvous
 
 _RSL_RL = tuple(map(int, importlib.metadata.version("rsl-rl-lib").split(".")[:2]))
 _NORMALISER_ADDS_UP = _RSL_RL >= (5, 5)
@@ -56,7 +58,10 @@ def join_on_cpu() -> dict[str, int]:
     """
     if not distributed.is_initialized():
         with lost_ranks_named():
-            distributed.init_process_group("gloo")
+            store, rank, size = next(rendezvous("env://"))
+            # After a restart torchrun's store still has the addresses of the processes before.
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            distributed.init_process_group("gloo", store=PrefixStore(attempt, store), rank=rank, world_size=size)
     local = int(os.environ.get("LOCAL_RANK", "0"))
     return {"global_rank": launched_rank(), "local_rank": local, "world_size": launched_size()}
 

@@ -246,7 +246,7 @@ def test_a_path_with_blanks_says_how_to_quote_it(capsys):
             ["--task", "distillation", "--num_env", "4"],
             "unrecognized argument '--num_env'; did you mean --num_envs?",
         ),
-        (["--task", "distillation", "--distributed"], "--distributed has no effect: one process trains here"),
+        (["--task", "distillation", "--distributed"], "--distributed needs torchrun: torchrun --nproc_per_node 2"),
         (["--num_envs", "4"], "the following arguments are required: --task"),
         (["--task", "distillation", "--num_envs", "four"], "argument --num_envs: invalid int value: 'four'"),
     ],

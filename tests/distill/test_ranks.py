@@ -23,8 +23,8 @@ ROUNDING = 2e-6
 def launch(folder: Path, scenarios: str, num_ranks: int) -> subprocess.CompletedProcess[str]:
     """Run scenarios as torchrun does; their processes meet at a free port."""
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_ranks)]
-        + ["-m", "tests.support.ranks", scenarios, str(folder)],
+        ["timeout", "150", sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        + ["--nproc_per_node", str(num_ranks), "-m", "tests.support.ranks", scenarios, str(folder)],
         cwd=ROOT, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tensordict import TensorDict
 
-from foundation.distill import DaggerRunner, NonFiniteError, ranks
+from foundation.distill import DaggerRunner, NonFiniteError, ObservedActions, ranks
 from tests.support.toy import ToyEnv, runner_cfg, teacher_checkpoint
 
 NUM_ENVS = 6
@@ -106,6 +106,18 @@ class Spoiled(ToyEnv):
         if ranks.rank() == ranks.world_size() - 1 and len(self.actions) == 25:
             obs["student"][2] = torch.nan
         return obs, rewards, dones, extras
+
+
+class MortalTeacher(ObservedActions):
+    """Ends the process of the second rank when it acts for the 50th time, until torchrun has started it again."""
+
+    calls = 0
+
+    def forward(self, obs: TensorDict, *args: object, **kwargs: object) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == 50 and ranks.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(obs)
 
 
 def killed(folder: Path) -> None:
