@@ -20,6 +20,7 @@ from foundation.distill.history.capacity import HistorySize, check_fits
 from foundation.distill.history.dataset import AggregatedDataset, MiniBatchPlan, Rollout
 from foundation.distill.history.episode_filter import EpisodeFilter
 from foundation.distill.history.eviction import EVICTIONS
+from foundation.distill.history.origins import ORIGIN, as_field
 from foundation.distill.history.rows import (
     LOSS_MASK,
     RowLayout,
@@ -167,6 +168,7 @@ def _example_row(rollout: Rollout, layout: RowLayout, student: MLPModel) -> Tens
     example = layout.rows(rollout.fields(phases))[:1]
     # Cutting it has left a trace of a rollout that never was.
     layout.reset()
+    example[ORIGIN] = as_field(torch.zeros(1, dtype=torch.int64, device=example.device))
     return example if student.is_recurrent else example.exclude(LOSS_MASK)
 
 
