@@ -66,9 +66,10 @@ def _check_fields(alg: ResumableDistillation, recording: Recording, shape: RowSh
                 reason = f", which {_NEEDED_BY[name].format(options=alg.options)} needs"
             raise DatasetError(f"init_dataset {folder} lacks {what}{reason}")
         values = recording.fields[name]
-        if values.shape[1:] != size:
+        shape_there = values.shape[1:]
+        if shape_there != size:
             raise DatasetError(
-                f"init_dataset {folder} has {what} of shape {list(values.shape[1:])}, and this run has {list(size)}"
+                f"init_dataset {folder} has {what} of shape {list(shape_there)}, and this run has {list(size)}"
             )
         if torch.from_numpy(values[:0]).dtype != dtype:
             raise DatasetError(f"init_dataset {folder} has {what} of type {values.dtype}, and this run of {dtype}")

@@ -142,7 +142,9 @@ def _array(values: np.ndarray) -> Any:
     if len(sizes) == 1:
         return pa.FixedSizeListArray.from_arrays(flat, sizes[0])
     if len(flat) >= 2**31:
-        raise DatasetError(f"a column of {len(flat)} numbers in {len(sizes)} dimensions is too long for this format")
+        raise DatasetError(
+            f"a column of {len(flat)} numbers in {len(sizes)} dimensions is too long for this format"
+        )
     for size in reversed(sizes):
         flat = pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, size, dtype=np.int32)), flat)
     return flat
@@ -156,7 +158,7 @@ def _feature(values: np.ndarray) -> dict[str, Any]:
     return {"dtype": str(values.dtype), "shape": list(values.shape[1:]) or [1], "names": None}
 
 
-def _statistics(values: np.ndarray) -> dict[str, list[float]]:
+def _statistics(values: np.ndarray) -> dict[str, list[Any]]:
     numbers = values.reshape(len(values), -1).astype(np.float64)
     found = {"min": numbers.min(0), "max": numbers.max(0), "mean": numbers.mean(0), "std": numbers.std(0)}
     found |= dict(zip(_QUANTILES, np.quantile(numbers, list(_QUANTILES.values()), axis=0), strict=True))

@@ -28,7 +28,7 @@ class Recording:
     roles: np.ndarray
     """:data:`WARMS_UP`, :data:`COUNTS` or :data:`BEGINS_ROW` for each step, uint8 (S,)."""
     hidden: dict[str, np.ndarray]
-    """Hidden states ``burn_in`` steps before a row begins, (S, layers, H) at its first step that counts; else 0."""
+    """Hidden state ``burn_in`` steps before a row begins, (S, layers, H) at its first step that counts; else 0."""
     origins: dict[str, Any]
     """A state of :class:`~foundation.distill.history.origins.Origins`."""
     length: int = 1

@@ -1,9 +1,9 @@
 """Where rows come from: a number in each row gives the iteration, the environment and the step.
 
 The transitions of a run are numbered as they are collected: step by step, and within a step environment by
-environment. A row holds the number of its first transition that counts, modulo 2^32, which costs four bytes and for
-most rows none, as records are padded to whole words. The rest is the same for many rollouts, and is kept in *spans*.
-So the history can be written as episodes, with the version of the student that collected each step.
+environment. A row holds the number of its first transition that counts, modulo 2^32. That costs four bytes, and
+often none, as records are padded to whole words. The rest is the same for many rollouts, and is kept in *spans*.
+So a history can be written as episodes, with the version of the student that collected each step.
 """
 
 from __future__ import annotations
