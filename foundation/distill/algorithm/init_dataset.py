@@ -57,8 +57,10 @@ def begin_history(
 
 def _check_fields(alg: ResumableDistillation, recording: Recording, shape: RowShape, folder: str) -> None:
     """Check that a recording has all fields of the history, in the same shapes and types."""
-    for name, (dtype, size) in shape.per_step().items():
-        what = name.replace("obs/", "observation group ") if name.startswith("obs/") else name
+    needed = shape.per_step()
+    for name in ("teacher_actions", *(name for name in needed if name != "teacher_actions")):
+        dtype, size = needed[name]
+        what = "actions" if name == "teacher_actions" else name.replace("obs/", "observation group ")
         if name not in recording.fields:
             groups = ", ".join(recording.groups) or "one without a name"
             reason = f"; it has the groups {groups}" if name.startswith("obs/") else ""

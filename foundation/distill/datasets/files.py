@@ -66,6 +66,8 @@ def write_dataset(recording: Recording, folder: Path, form: str, fps: float | No
     for name, values in recording.fields.items():
         if values.size == 0:
             raise DatasetError(f"{name} of the history is empty, which no dataset can hold; store no empty group")
+    # Absolute, as minari joins a relative path with itself.
+    folder = folder.resolve()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:

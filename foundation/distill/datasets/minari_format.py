@@ -34,8 +34,9 @@ def check_writable(folder: Path, fps: float | None) -> None:
         DatasetError: If it cannot, or ``fps`` is given.
         MissingExtraError: If a package is not installed.
     """
-    with needs_extra("datasets", "a Minari dataset"):
-        from minari.dataset.minari_dataset import parse_dataset_id
+    _require_packages()
+    from minari.dataset.minari_dataset import parse_dataset_id
+
     try:
         parse_dataset_id(folder.name)
     except (ValueError, TypeError):
@@ -45,6 +46,13 @@ def check_writable(folder: Path, fps: float | None) -> None:
         ) from None
     if fps is not None:
         raise DatasetError(f"fps={fps:g} has no effect: a Minari dataset has no time; leave it out")
+
+
+def _require_packages() -> None:
+    with needs_extra("datasets", "a Minari dataset"):
+        import h5py  # noqa: F401
+        import minari  # noqa: F401
+        import PIL  # noqa: F401
 
 
 def write(recording: Recording, folder: Path, name: str, fps: float | None) -> None:
@@ -117,9 +125,9 @@ def read(folder: Path, groups: list[str]) -> Recording:
         DatasetError: If it is damaged, or its observations or actions are no numbers.
         MissingExtraError: If a package is not installed.
     """
-    with needs_extra("datasets", "a Minari dataset"):
-        import h5py  # noqa: F401
-        from minari import MinariDataset
+    _require_packages()
+    from minari import MinariDataset
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
