@@ -5,19 +5,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-_OF_QUADROTOR = ("hydra", "matplotlib", "omegaconf", "psutil", "pxr", "rich", "tensorboard", "warp", "yaml")
-"""What the extra ``quadrotor`` brings, under the names of the imports."""
+_PACKAGES = {
+    "quadrotor": ("hydra", "matplotlib", "omegaconf", "psutil", "pxr", "rich", "tensorboard", "warp", "yaml"),
+    "datasets": ("PIL", "gymnasium", "h5py", "minari", "pyarrow"),
+}
+"""What extras bring, under the names of the imports."""
 
 
 class MissingExtraError(ModuleNotFoundError):
     """A package of an extra is not installed."""
 
 
+def needs_quadrotor(what: str) -> contextlib.AbstractContextManager[None]:
+    """Name the extra ``quadrotor`` where one of its packages cannot be imported; see :func:`needs_extra`."""
+    return needs_extra("quadrotor", what)
+
+
 @contextlib.contextmanager
-def needs_quadrotor(what: str) -> Iterator[None]:
-    """Name the extra where one of its packages cannot be imported.
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Name an extra where one of its packages cannot be imported.
 
     Args:
+        extra: Name of the extra.
         what: What is being used, for the message.
 
     Raises:
@@ -27,9 +36,9 @@ def needs_quadrotor(what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _OF_QUADROTOR:
+        if package not in _PACKAGES[extra]:
             raise
         raise MissingExtraError(
-            f"{what} needs {package}, which is not installed; pip install 'foundation-distill[quadrotor]'",
+            f"{what} needs {package}, which is not installed; pip install 'foundation-distill[{extra}]'",
             name=error.name,
         ) from error

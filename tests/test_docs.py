@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.cli import compare, evaluate, export, play, runs, train
+from foundation.cli import compare, dataset, evaluate, export, play, runs, train
 from foundation.distill import DaggerOptions
 from foundation.export.c_library import compile_c
 from foundation.sim.usd import CF2X_USD_PATH
@@ -29,6 +29,7 @@ MAINS = {
     "export": export.main,
     "runs": runs.main,
     "compare": compare.main,
+    "dataset": dataset.main,
 }
 # Later flags win, so these shorten whatever a command says.
 SHORTER = {
@@ -70,6 +71,7 @@ def place(tmp_path_factory) -> Path:
         move_run("distillation", "2025-12-02_09-00-00")
         exec(authored_vehicle(), {})  # writes quad250.usda
         export.main(["--checkpoint", "logs/rsl_rl/distillation", "--output", "exported"])
+        dataset.main(["export", "logs/rsl_rl/distillation", "--format", "minari", "--output", "flights-v0"])
     return folder
 
 
@@ -99,6 +101,8 @@ def test_a_command_of_the_documents_works(words, place, monkeypatch):
         assert all(f"\n{extra} = [" in declared for extra in extras)
     elif words[0] in ("foundation", "python"):
         script = words[1] if words[0] == "foundation" else Path(words[1]).stem
+        if script == "dataset":
+            shutil.rmtree(words[-1], ignore_errors=True)
         if script in MAINS:
             MAINS[script]([*words[2:], *SHORTER.get(script, [])])
         else:

@@ -20,7 +20,10 @@ def find(name, path=None, target=None):
 PathFinder.find_spec = find
 """
 """Beginning of a program that cannot import what its first argument names."""
-OF_EXTRAS = "hydra,imageio_ffmpeg,matplotlib,omegaconf,onnxruntime,psutil,pxr,rich,scipy,viser,wandb,warp,yaml"
+OF_EXTRAS = (
+    "h5py,hydra,imageio_ffmpeg,matplotlib,minari,omegaconf,onnxruntime,psutil,pxr,pyarrow,rich,scipy,viser,wandb,"
+    "warp,yaml"
+)
 TRAINING = """
 from pathlib import Path
 from foundation.distill import DaggerRunner
@@ -64,7 +67,7 @@ def test_a_student_trains_and_continues_to_the_same_weights_with_the_plug_ins_re
     assert "not installed" not in with_all.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "play", "evaluate", "runs", "compare", "export"])
+@pytest.mark.parametrize("command", ["train", "play", "evaluate", "runs", "compare", "export", "dataset"])
 def test_a_command_without_the_extra_ends_with_one_line_that_installs_it(command, tmp_path):
     program = f"from foundation.cli.main import main\nmain([{command!r}])"
     done = run(program, tmp_path / "without", OF_EXTRAS)
@@ -97,3 +100,22 @@ def test_a_missing_package_that_no_extra_brings_stays_what_it_is(tmp_path):
     done = run("import foundation\nfoundation.make_env('point_ctrl')", tmp_path / "without", "tensordict")
     assert "ModuleNotFoundError: No module named 'tensordict'" in done.stderr
     assert "MissingExtraError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "package", "more"),
+    [("minari", "minari", []), ("minari", "h5py", []), ("lerobot", "pyarrow", ["--fps", "10"])],
+)
+def test_a_dataset_names_the_extra_of_the_package_that_is_missing(form, package, more, tmp_path):
+    program = f"""
+from foundation.cli.main import main
+from tests.support.recorded import trained
+from pathlib import Path
+trained("feed-forward", Path("run"))
+main(["dataset", "export", "run", "--format", "{form}", "--output", "d-v0", *{more}])
+"""
+    done = run(program, tmp_path / "without", package)
+    assert done.returncode == 2
+    assert f"needs {package}, which is not installed; pip install 'foundation-distill[datasets]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "without" / "d-v0").exists()

@@ -18,6 +18,7 @@ COMMANDS = {
     "runs": "list runs with their key figures",
     "compare": "compare runs: figures, settings that differ, overlaid curves",
     "export": "write a policy as ONNX, TorchScript, C, or for the Crazyflie",
+    "dataset": "write a run's history as a Minari or LeRobot dataset",
 }
 """Each is a module of this package with a ``main``, and the line that describes it."""
 

@@ -21,7 +21,7 @@ from foundation.cli.processes import (
     of_first,
 )
 from foundation.cli.run_folder import claim, new_run_dir
-from foundation.cli.start import Start, choose_start, first_of_several_teachers
+from foundation.cli.start import Start, choose_start, first_of_several_teachers, require_flags_of_the_task
 from foundation.tasks.packaged import EXPERT
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
         ConfigError: If the configuration is not valid.
         CheckpointError: If a checkpoint cannot be used.
     """
+    import torch
+
     from foundation.distill import ranks
     from foundation.tasks import create_env, load_task, resolve
     from foundation.tasks.config import preview_agent
@@ -63,8 +65,7 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     task = load_task(args.task)
     check_launch(args)
     check_device(args.device)
-    if args.init_from is not None and not hasattr(resolve(task.agent_cfg)(), "init_from"):
-        raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
+    require_flags_of_the_task(args, resolve(task.agent_cfg)())
     flags = flag_settings(args)
     params_dir = None if args.params is None else params_to_repeat(args.params)
     preview = preview_agent(task, overrides, params_dir, flags)
@@ -87,7 +88,7 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
             "[Run] the teacher's network and observations are those of its run, unless set otherwise", flush=True
         )
     run_dir, rank = new_run_dir(agent_cfg), ranks.launched_rank()
-    _seed(agent_cfg.seed + rank)
+    torch.manual_seed(agent_cfg.seed + rank)
     env = create_env(args.task, env_cfg, args.device, agent_cfg.seed + rank)
     print_vehicle(env, "Run")
     runner = _build_runner(task, env, agent_cfg, start, run_dir, args.device)
@@ -110,6 +111,7 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
         "agent.logger": args.logger,
         "agent.wandb_project": args.log_project_name,
         "agent.init_from": args.init_from,
+        "agent.algorithm.init_dataset": args.init_dataset,
         **(_EXPERT_TEACHER if args.teacher == EXPERT and args.task != "point_ctrl" else {}),
     }
 
@@ -131,13 +133,14 @@ def _compose(
         task, overrides, params_dir, agent_updates=networks, flags=flags, env_updates=inherited
     )
     require_effect(env_cfg, overrides)
-    teacher: str | list[str] | None = None
+    paths: dict[str, Any] = {} if start.dataset is None else {"init_dataset": str(start.dataset)}
     if start.teacher is not None:
-        teacher = str(start.teacher.resolve())
+        paths["teacher_checkpoint"] = str(start.teacher.resolve())
     elif first_of_several_teachers(agent_cfg) is not None:
-        teacher = [str(Path(path).expanduser().resolve()) for path in agent_cfg.algorithm.teacher_checkpoint]
-    if teacher is not None:
-        agent_cfg.algorithm = replace(agent_cfg.algorithm, teacher_checkpoint=teacher)
+        several = agent_cfg.algorithm.teacher_checkpoint
+        paths["teacher_checkpoint"] = [str(Path(path).expanduser().resolve()) for path in several]
+    if paths:
+        agent_cfg.algorithm = replace(agent_cfg.algorithm, **paths)
     if start.student is not None:
         _require_the_students_noise(agent_cfg, networks)
         agent_cfg.init_from = str(start.student)
@@ -187,6 +190,8 @@ def _runner_dict(agent_cfg: Any, resume: Path | None) -> dict[str, Any]:
         cfg["algorithm"]["teacher_checkpoint"] = None
     if resume is not None and "init_from" in cfg:
         cfg["init_from"] = None
+    if resume is not None and "init_dataset" in cfg["algorithm"]:
+        cfg["algorithm"]["init_dataset"] = None
     if cfg["logger"] == "wandb":
         cfg["logger"] = {"class_name": "WandbLogWriter", "project_name": cfg["wandb_project"]}
     return cfg
@@ -267,9 +272,3 @@ def _require_logger(logger: str) -> None:
 
         if wandb.Settings().mode == "online" and not wandb.api.api_key:
             raise UsageError("--logger wandb has no credentials; run wandb login, or set WANDB_MODE=offline")
-
-
-def _seed(seed: int) -> None:
-    import torch
-
-    torch.manual_seed(seed)

@@ -18,7 +18,7 @@ _CLASS = re.compile(r"[A-Za-z_][\w.]+:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoints that a run starts from; at most one is given."""
+    """The checkpoints that a run starts from; at most one is given, and a dataset."""
 
     teacher: Path | None = None
     """Teacher to distil from; None also where the settings list several, or one that computes its actions."""
@@ -26,6 +26,26 @@ class Start:
     """Checkpoint to continue."""
     student: Path | None = None
     """Student to fine-tune with PPO."""
+    dataset: Path | None = None
+    """Dataset that a new run's history begins with, beside the teacher."""
+
+
+def require_flags_of_the_task(args: argparse.Namespace, defaults: Any) -> None:
+    """Raise if a flag has no effect on the task.
+
+    Args:
+        args: The flags of the train command.
+        defaults: The task's default configuration of the runner.
+
+    Raises:
+        UsageError: If there is such a flag.
+    """
+    if args.init_from is not None and not hasattr(defaults, "init_from"):
+        raise UsageError(f"--init_from has no effect on task {args.task}; it belongs to task point_ctrl")
+    if args.init_dataset is not None and not hasattr(defaults.algorithm, "init_dataset"):
+        raise UsageError(
+            f"--init_dataset has no effect on task {args.task}; it belongs to tasks distillation and foundation"
+        )
 
 
 def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
@@ -46,7 +66,9 @@ def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
     teacher = _teacher_flag(args, distils)
     if args.checkpoint is None and not args.resume:
         return Start(
-            teacher=_configured_teacher(agent_cfg, teacher, args.teacher) if distils else None, student=student
+            teacher=_configured_teacher(agent_cfg, teacher, args.teacher) if distils else None,
+            student=student,
+            dataset=_dataset(agent_cfg),
         )
     found = find_checkpoint(args.checkpoint, args.load_run, agent_cfg.experiment_name)
     if _is_student(found) == distils:
@@ -55,6 +77,7 @@ def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
                 f"--teacher {args.teacher} has no effect: the run that --checkpoint {found} continues holds its "
                 "teacher"
             )
+        _require_no_dataset(args, agent_cfg)
         return Start(resume=found)
     if not distils:
         raise UsageError(
@@ -63,7 +86,7 @@ def choose_start(args: argparse.Namespace, agent_cfg: Any) -> Start:
         )
     if args.resume or args.teacher is not None:
         raise UsageError(f"--checkpoint {found} holds a teacher; drop --resume and --teacher to distil from it")
-    return Start(teacher=found)
+    return Start(teacher=found, dataset=_dataset(agent_cfg))
 
 
 def first_of_several_teachers(agent_cfg: Any) -> Path | None:
@@ -75,6 +98,32 @@ def first_of_several_teachers(agent_cfg: Any) -> Path | None:
     if not all(isinstance(path, str) for path in configured):
         raise UsageError(f"agent.algorithm.teacher_checkpoint must name files, got {configured}")
     return Path(configured[0]).expanduser()
+
+
+def _dataset(agent_cfg: Any) -> Path | None:
+    """Return the dataset that the history begins with, after checking that it is one."""
+    configured = getattr(agent_cfg.algorithm, "init_dataset", None)
+    if configured is None:
+        return None
+    from foundation.distill.datasets import DatasetError
+    from foundation.distill.datasets.files import format_of
+
+    folder = Path(configured).expanduser().resolve()
+    try:
+        format_of(folder)
+    except DatasetError as error:
+        raise UsageError(f"--init_dataset {error}") from None
+    return folder
+
+
+def _require_no_dataset(args: argparse.Namespace, agent_cfg: Any) -> None:
+    configured = getattr(agent_cfg.algorithm, "init_dataset", None)
+    # The saved parameters of the continued run may name the dataset that it began with.
+    if configured is not None and (args.init_dataset is not None or args.params is None):
+        raise UsageError(
+            f"--init_dataset {configured} begins the history of a new run, --checkpoint and --resume continue one "
+            "with its own; give one of them"
+        )
 
 
 def _student_to_fine_tune(args: argparse.Namespace, agent_cfg: Any) -> Path | None:

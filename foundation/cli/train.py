@@ -56,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
         "noise",
     )
     parser.add_argument(
+        "--init_dataset",
+        help="folder of a dataset (Minari or LeRobot) that a new run's history begins with: one of foundation "
+        "dataset export, or demonstrations whose actions are the labels",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="continue this experiment's newest run, or the one of --load_run, from its newest intact checkpoint",

@@ -149,7 +149,7 @@ def _of_one(obs: dict[str, np.ndarray], env: int) -> dict[str, np.ndarray]:
 def _of_each(obs: dict[str, np.ndarray], where: np.ndarray) -> np.ndarray:
     """Return the observations of single environments, shape (N,), None where the mask is false."""
     each = np.full(len(where), None, dtype=object)
-    for env in where.nonzero()[0]:
+    for env in where.nonzero()[0].tolist():
         each[env] = _of_one(obs, env)
     return each
 

@@ -21,6 +21,7 @@ HELP = {
     "export": "--format",
     "runs": "folder",
     "compare": "RUN",
+    "dataset": "--output",
 }
 """A word of each command's help."""
 LAUNCHERS = ("train", "play", "evaluate")

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from foundation.distill.checkpoint import CheckpointError
 from foundation.distill.checkpoint.manifest import Manifest
+from foundation.distill.datasets.saved_history import saved_history
 from tests.support.ranks import FULL_BATCH, MIXED, NUM_ENVS, AllRanksEnv, make, state_of, write_teacher
 from tests.support.runners import assert_equal
 from tests.support.toy import ToyEnv
@@ -89,6 +91,22 @@ def test_four_ranks_and_one_share_the_rows_that_two_have_saved(folder):
         assert state["iteration"] == 1
         assert_equal(state["weights"], states(folder, "half", 2)[0]["weights"])
     alone.learn(1)
+
+
+def test_an_exported_history_of_two_ranks_has_the_steps_of_both_with_their_versions(folder):
+    recording = saved_history(folder / "half" / "model_1.pt")
+    saved = torch.cat([state["rows"] for state in states(folder, "half", 2)])
+    assert len(recording) == len(saved) == 240
+    assert np.bincount(recording.versions).tolist() == [120, 120]
+    assert np.bincount(recording.environments).tolist() == [40] * NUM_ENVS
+    # A part of an episode per environment, rank and end of an episode.
+    assert len(recording.begins) == 2 * NUM_ENVS + int(recording.fields["dones"].sum())
+    exported = torch.from_numpy(recording.fields["obs/student"]).double()
+    columns = [column for column in range(saved.shape[1]) if (saved[:, column] == 3.0).all()]
+    (distractor,) = columns
+    assert sorted(map(tuple, exported.tolist())) == sorted(
+        map(tuple, saved[:, distractor - 2 : distractor + 1].tolist())
+    )
 
 
 def test_a_history_of_two_ranks_that_one_cannot_hold_is_refused(folder):

@@ -11,6 +11,7 @@ import torch
 from tensordict import TensorDict
 
 from foundation.distill import DaggerRunner, NonFiniteError, ObservedActions, ranks
+from foundation.distill.history.origins import ORIGIN
 from tests.support.toy import ToyEnv, runner_cfg, teacher_checkpoint
 
 NUM_ENVS = 6
@@ -49,7 +50,9 @@ def state_of(runner: DaggerRunner) -> dict:
     history = runner.history
     assert history is not None
     fields = history[slice(0, len(history))]
-    rows = torch.cat([fields[name].reshape(len(history), -1).double() for name in sorted(fields.keys())], dim=1)
+    rows = torch.cat(
+        [fields[name].reshape(len(history), -1).double() for name in sorted(set(fields.keys()) - {ORIGIN})], dim=1
+    )
     return {
         "weights": runner.alg.get_policy().state_dict(),
         "rows": rows,

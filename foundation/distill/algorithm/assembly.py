@@ -10,6 +10,7 @@ from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 
+from foundation.distill.algorithm.init_dataset import begin_history
 from foundation.distill.algorithm.losses import LOSSES, weights_per_action
 from foundation.distill.algorithm.objective import ImitationObjective
 from foundation.distill.algorithm.options import DaggerOptions
@@ -20,6 +21,7 @@ from foundation.distill.history.capacity import HistorySize, check_fits
 from foundation.distill.history.dataset import AggregatedDataset, MiniBatchPlan, Rollout
 from foundation.distill.history.episode_filter import EpisodeFilter
 from foundation.distill.history.eviction import EVICTIONS
+from foundation.distill.history.origins import ORIGIN, as_field
 from foundation.distill.history.rows import (
     LOSS_MASK,
     RowLayout,
@@ -57,7 +59,7 @@ def make_objective(alg: ResumableDistillation) -> ImitationObjective:
 def make_dataset(
     alg: ResumableDistillation, objective: ImitationObjective, log: Callable[[str], None]
 ) -> AggregatedDataset:
-    """Return an empty dataset for an algorithm, after checking that it fits into memory.
+    """Return a dataset for an algorithm, empty or with ``init_dataset``, after checking that it fits into memory.
 
     Args:
         alg: The algorithm, with models, storage and options.
@@ -65,7 +67,8 @@ def make_dataset(
         log: Prints one line.
 
     Raises:
-        ValueError: If the history does not fit, or an option does not fit the models or the rollout.
+        ValueError: If the history does not fit, an option does not fit the models or the rollout, or
+            ``init_dataset`` cannot be used.
     """
     options, student, storage = alg.options, alg.student_model, alg.storage
     device = torch.device(alg.device)
@@ -82,9 +85,12 @@ def make_dataset(
     buffer = _make_history(_example_row(rollout, layout, student), options, layout, storage, log)
     plan = make_plan(options, storage.num_transitions_per_env * storage.num_envs, layout.transitions_per_row)
     groups = student.obs_groups
-    return AggregatedDataset(
+    dataset = AggregatedDataset(
         rollout, layout, buffer, episode_filter, plan, options.max_buffer_size, groups, masks_steps, log
     )
+    if options.init_dataset is not None:
+        begin_history(alg, dataset, options.init_dataset, log)
+    return dataset
 
 
 def make_plan(options: DaggerOptions, rollout_size: int, transitions_per_row: int) -> MiniBatchPlan:
@@ -167,6 +173,7 @@ def _example_row(rollout: Rollout, layout: RowLayout, student: MLPModel) -> Tens
     example = layout.rows(rollout.fields(phases))[:1]
     # Cutting it has left a trace of a rollout that never was.
     layout.reset()
+    example[ORIGIN] = as_field(torch.zeros(1, dtype=torch.int64, device=example.device))
     return example if student.is_recurrent else example.exclude(LOSS_MASK)
 
 

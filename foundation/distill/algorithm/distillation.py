@@ -242,7 +242,8 @@ class DaggerDistillation(HostedDistillation):
         """Append the rollout to the dataset, and train on mini-batches of the whole dataset."""
         assert self.dataset is not None
         assert self.imitation is not None
-        appended = self.dataset.append(self.phases, finite_only=self.nan_guard.met_non_finite)
+        spoilt = self.nan_guard.met_non_finite
+        appended = self.dataset.append(self.phases, spoilt, self.iteration, self.phase)
         # Running statistics over every rollout are the statistics of all data ever aggregated.
         ranks.update_normaliser(self.student_model, appended.observations)
         if appended.num_left_out:

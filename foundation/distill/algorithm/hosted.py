@@ -64,9 +64,10 @@ class HostedDistillation(ResumableDistillation):
         if self._run_length is None:
             self.set_run_length(end)
         if self.lacks_its_history and self.gpu_global_rank == 0:
+            begun = "an empty history" if self.options.init_dataset is None else "init_dataset as its history"
             logger.warning(
-                f"[DAgger] the run continues at iteration {first} with an empty history, as rsl_rl's own runner "
-                "restores models and optimiser only: the student is trained on new rollouts alone; use "
+                f"[DAgger] the run continues at iteration {first} with {begun}, as rsl_rl's own runner "
+                "restores models and optimiser only: the student is not trained on its earlier rollouts; use "
                 "foundation.distill:DaggerRunner to continue with the history"
             )
         self.lacks_its_history = False

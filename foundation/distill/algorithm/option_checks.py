@@ -30,6 +30,7 @@ _OF_THE_HISTORY = (
     "store_teacher_obs",
     "buffer_device",
     "buffer_dir",
+    "init_dataset",
     "sampling",
     "recency_half_life",
     "priority_exponent",

@@ -71,6 +71,10 @@ class DaggerOptions:
     buffer_dir: str | None = None
     """Folder for a history in memory-mapped files, larger than memory."""
 
+    init_dataset: str | None = None
+    """Folder of a dataset (Minari or LeRobot) that a new run's history begins with: one that
+    ``foundation dataset export`` wrote, or demonstrations whose actions are the labels."""
+
     num_mini_batches: int | None = None
     """Mini-batches per pass over the history; excludes ``mini_batch_size``."""
     mini_batch_size: int | None = None

@@ -263,6 +263,11 @@ class ResumableDistillation(Distillation):
             ValueError: If the saved history does not fit this one.
         """
         self.lacks_its_history = False
+        if self.options.init_dataset is not None:
+            raise ValueError(
+                f"init_dataset={self.options.init_dataset} begins the history of a new run; set it to None to "
+                "continue one with its own"
+            )
         if self.dataset is None and state["aggregation"] is not None:
             logger.warning("[DAgger] use_dagger is off: the history of the earlier run is not used")
         if self.dataset is not None:

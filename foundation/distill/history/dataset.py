@@ -13,7 +13,10 @@ from tensordict import TensorDict
 from foundation.distill import ranks
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.episode_filter import EpisodeFilter
+from foundation.distill.history.older_rows import with_origins
+from foundation.distill.history.origins import ORIGIN, Origins
 from foundation.distill.history.rows import LOSS_MASK, RowLayout, per_step, transitions_in
+from foundation.distill.phases import STUDENT_PHASE
 from foundation.distill.tensors import finite_rows, moved, tensors_of
 
 DEFAULT_MINI_BATCH_SIZE = 2048
@@ -124,6 +127,8 @@ class AggregatedDataset:
         self.rollout, self.layout, self.buffer, self.filter = rollout, layout, buffer, episode_filter
         self._plan, self._max_transitions = plan, max_transitions
         self._normalised_groups, self._masks_steps, self._log = list(normalised_groups), masks_steps, log
+        self.origins = Origins()
+        """Where the rows come from."""
 
     @property
     def capacity(self) -> int:
@@ -139,18 +144,32 @@ class AggregatedDataset:
         if self.filter is not None:
             self.filter.observe(self.rollout.storage.step, rewards, dones, extras)
 
-    def append(self, phases: torch.Tensor, finite_only: bool = False) -> Appended:
+    def append(
+        self,
+        phases: torch.Tensor,
+        finite_only: bool = False,
+        iteration: int | None = None,
+        phase: int = STUDENT_PHASE,
+    ) -> Appended:
         """Append the rollout in the storage.
 
         Args:
-            phases: Phase of every transition, (T, N).
+            phases: Phase of every transition, by who acted, (T, N).
             finite_only: Whether to leave out rows with non-finite values.
+            iteration: Iteration of the rollout; None is the one after the last.
+            phase: Phase of the training.
 
         Raises:
             ValueError: If the filter holds back more than the history may hold.
         """
         fields = self.rollout.fields(phases)
-        rows = self.layout.rows(fields) if self.filter is None else self._release(fields, self.filter)
+        if self.filter is not None:
+            self.filter.mark(fields)
+        rows = self.layout.rows(fields)
+        first = self.origins.add_rollout(*fields.batch_size, phase=phase, iteration=iteration)
+        rows[ORIGIN] = self.origins.of_rows(self.layout, first, fields.batch_size[1], fields["dones"].device)
+        if self.filter is not None:
+            rows = self._release(rows, fields, self.filter)
         if self._masks_steps:
             rows = rows[per_step(rows[LOSS_MASK]).any(1)]
         num_rows = len(rows)
@@ -159,21 +178,35 @@ class AggregatedDataset:
         num_left_out = num_rows - len(rows)
         if len(rows) == 0:
             return Appended(num_left_out, None)
+        self._append(rows)
+        if num_left_out or self._masks_steps:
+            return Appended(num_left_out, self._counted_observations(rows))
+        obs = {group: fields[f"obs/{group}"] for group in self._normalised_groups}
+        return Appended(0, TensorDict(obs, batch_size=fields.batch_size).flatten(0, 1))
+
+    def append_recorded(self, rows: TensorDict, origins: dict[str, Any]) -> TensorDict:
+        """Append recorded rows to an empty history, and return the observations (B, …) that count in the loss.
+
+        Args:
+            rows: Rows with the fields of the history, oldest first.
+            origins: Where they come from, a state of :class:`Origins`.
+        """
+        self._append(rows)
+        self.origins.load_state_dict(origins)
+        self.origins.interrupt()
+        return self._counted_observations(rows)
+
+    def _append(self, rows: TensorDict) -> None:
         capacity = self.capacity
         # A filter may release more than one rollout at once.
         for part in rows.split(self.buffer.max_size):
             self.buffer.append(part)
         if self.capacity > capacity:
             self._log(f"Expanding buffer from {capacity} to {self.capacity} transitions")
-        if num_left_out or self._masks_steps:
-            return Appended(num_left_out, self._counted_observations(rows))
-        obs = {group: fields[f"obs/{group}"] for group in self._normalised_groups}
-        return Appended(0, TensorDict(obs, batch_size=fields.batch_size).flatten(0, 1))
 
-    def _release(self, fields: TensorDict, episode_filter: EpisodeFilter) -> TensorDict:
+    def _release(self, rows: TensorDict, fields: TensorDict, episode_filter: EpisodeFilter) -> TensorDict:
         """Return the rows whose episodes have been judged by now, also those of earlier rollouts."""
-        episode_filter.mark(fields)
-        rows = episode_filter.release(self.layout.rows(fields), fields)
+        rows = episode_filter.release(rows, fields)
         held_back = episode_filter.num_held_back() * self.layout.transitions_per_row
         if held_back > self._max_transitions:
             raise ValueError(
@@ -216,6 +249,7 @@ class AggregatedDataset:
             "history": self.buffer.state_dict(with_rows),
             "layout": self.layout.state_dict() if between_rollouts else None,
             "filter": held_back,
+            "origins": self.origins.state_dict() | {"burn_in": self.layout.burn_in},
         }
 
     def load_state_dict(
@@ -243,46 +277,14 @@ class AggregatedDataset:
         if (state["filter"] is None) != (self.filter is None):
             had = "without" if self.filter else "with"
             raise ValueError(f"the saved history was kept {had} an episode_filter; keep it so")
+        if "origins" not in state:
+            state, parts = with_origins(state, parts, self.layout.burn_in)
         self.buffer.load_state_dict(state["history"], parts)
+        self.origins.load_state_dict(state["origins"])
+        if not env_restored or state["layout"] is None:
+            self.origins.interrupt()
         device = self.rollout.storage.device
         if env_restored and state["layout"] is not None:
             self.layout.load_state_dict(moved(state["layout"], device))
         if env_restored and self.filter is not None and state["filter"] is not None:
             self.filter.load_state_dict(moved(state["filter"], device))
-
-    def deal(
-        self,
-        shards: Sequence[tuple[dict[str, Any], Iterable[tuple[torch.Tensor, torch.Tensor]]]],
-        rank: int,
-        num_ranks: int,
-    ) -> None:
-        """Take one rank's share of a history that another number of ranks has saved, into an empty one.
-
-        Args:
-            shards: Of each saved rank, its :meth:`state_dict` without rows, and the slots (B,) and records
-                (B, words) of its rows.
-            rank: Number of this rank.
-            num_ranks: Ranks among which every row goes to one.
-
-        Raises:
-            ValueError: If the rows have other fields, or do not fit.
-        """
-        total = sum(state["history"]["size"] for state, _ in shards)
-        share, each = -(-total // num_ranks), self.layout.transitions_per_row
-        if share > self.buffer.max_size:
-            raise ValueError(
-                f"the saved history has {total * each} transitions, {share * each} for each of {num_ranks} ranks: "
-                f"set max_buffer_size to at least {share * each}, got {self._max_transitions}"
-            )
-        first = 0
-        for state, parts in shards:
-            size = state["history"]["size"]
-            self.buffer.storage.check_fields(state["history"]["fields"])
-            records = torch.empty(size, self.buffer.storage.format.words, dtype=self.buffer.storage.format.dtype)
-            for slots, values in parts:
-                records[slots] = values
-            own = records[(rank - first) % num_ranks :: num_ranks]
-            first += size
-            if len(own):
-                fields = self.buffer.storage.format.views(own)
-                self.buffer.append(TensorDict(moved(fields, self.buffer.device), batch_size=[len(own)]))

@@ -10,6 +10,7 @@ mapped into files without knowing its fields; :meth:`RowFormat.views` gives the 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -94,3 +95,19 @@ class RowFormat:
     def description(self) -> dict[str, str]:
         """Return each field's dtype and shape as text, to compare the formats of two histories."""
         return {name: f"{dtype} {list(shape)}" for name, (dtype, shape) in self.fields.items()}
+
+    @staticmethod
+    def of_description(description: Mapping[str, str]) -> RowFormat:
+        """Return the format with a :meth:`description`.
+
+        Raises:
+            ValueError: If the text is none.
+        """
+        example = {}
+        for name, text in description.items():
+            found = re.fullmatch(r"torch\.(\w+) \[([\d, ]*)\]", text)
+            dtype = None if found is None else getattr(torch, found[1], None)
+            if found is None or not isinstance(dtype, torch.dtype):
+                raise ValueError(f"field {name!r} of the saved history is of no known type: {text!r}")
+            example[name] = torch.empty(1, *map(int, filter(None, found[2].split(", "))), dtype=dtype)
+        return RowFormat(example)

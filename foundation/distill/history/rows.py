@@ -27,6 +27,8 @@ class RowLayout(Protocol):
     """Number of rows that one environment's part of a rollout is cut into."""
     steps: int
     """Steps of a rollout."""
+    burn_in: int
+    """Steps of a row before the first that counts in the loss."""
 
     def before_step(self, step: int) -> None:
         """Record the student's hidden state, if a row needs it, before the student acts in a rollout's step."""
@@ -61,6 +63,7 @@ class Transitions:
     """Rows that are single transitions, for feed-forward students."""
 
     transitions_per_row = 1
+    burn_in = 0
 
     def __init__(self, steps: int) -> None:
         """Set the number of steps of a rollout."""
@@ -122,7 +125,7 @@ class Windows:
         self.rows_per_env = -(-steps // length)
         self._student = student
         self._initial = hidden
-        self.steps, self._length, self._burn_in = steps, length, burn_in
+        self.steps, self._length, self.burn_in = steps, length, burn_in
         # First steps of the windows; negative ones lie in the rollout before.
         self._starts = [window * length - burn_in for window in range(self.rows_per_env)]
         self._recorded_steps = {start % steps for start in self._starts}
@@ -142,7 +145,7 @@ class Windows:
     def rows(self, rollout: TensorDict) -> TensorDict:
         """Return the windows: fields (B, W, …), and the hidden states ``hidden/i`` of shape (B, layers, H)."""
         tail = tensors_of(self._blank_tail(rollout) if self._tail is None else self._tail)
-        width = self._burn_in + self._length
+        width = self.burn_in + self._length
         padding = self.rows_per_env * self._length - self.steps
         fields = {}
         for name, values in tensors_of(rollout).items():
@@ -151,7 +154,7 @@ class Windows:
             fields[name] = time.unfold(0, width, self._length).movedim(-1, 2).flatten(0, 1)
         # unfold returns views that overlap in memory; write to a copy.
         fields[LOSS_MASK] = fields[LOSS_MASK].clone()
-        fields[LOSS_MASK][:, : self._burn_in] = False
+        fields[LOSS_MASK][:, : self.burn_in] = False
         hidden = [
             self._recorded.get(start, self._initial)
             if start >= 0
@@ -160,7 +163,7 @@ class Windows:
         ]
         for i, parts in enumerate(zip(*hidden, strict=True)):
             fields[f"hidden/{i}"] = torch.cat(parts)
-        self._tail = rollout[self.steps - self._burn_in :].clone()
+        self._tail = rollout[self.steps - self.burn_in :].clone()
         self._recorded_before, self._recorded = self._recorded, {}
         return TensorDict(fields, batch_size=[len(fields[LOSS_MASK])], device=rollout.device)
 
@@ -213,7 +216,7 @@ class Windows:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state of :meth:`state_dict`."""
         tail, envs = state["tail"], len(self._initial[0])
-        self._tail = None if tail is None else TensorDict(tail, batch_size=[self._burn_in, envs])
+        self._tail = None if tail is None else TensorDict(tail, batch_size=[self.burn_in, envs])
         self._recorded_before = {step: tuple(parts) for step, parts in state["hidden"].items()}
 
     def _hidden_now(self) -> tuple[torch.Tensor, ...]:
@@ -222,9 +225,9 @@ class Windows:
 
     def _blank_tail(self, rollout: TensorDict) -> TensorDict:
         """Return steps to precede the first rollout: without loss, and ending with a done."""
-        tail = {name: torch.zeros_like(values[: self._burn_in]) for name, values in tensors_of(rollout).items()}
+        tail = {name: torch.zeros_like(values[: self.burn_in]) for name, values in tensors_of(rollout).items()}
         tail["dones"][-1:] = True
-        return TensorDict(tail, batch_size=[self._burn_in, rollout.batch_size[1]])
+        return TensorDict(tail, batch_size=[self.burn_in, rollout.batch_size[1]])
 
 
 def transitions_in(layout: RowLayout, rows: int) -> int:

@@ -19,6 +19,7 @@ from foundation.distill.checkpoint.run_state import DaggerRunState
 from foundation.distill.env_state import longest_episode
 from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
+from foundation.distill.history.dealing import deal
 from foundation.distill.history.history_log import saved_rows
 from foundation.distill.log import logger
 from foundation.distill.rollout.collector import Collector
@@ -205,6 +206,6 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         if self.alg.dataset is None or any(history is None for history, _ in histories):
             return
         try:
-            self.alg.dataset.deal(histories, ranks.rank(), ranks.world_size())
+            deal(self.alg.dataset, histories, ranks.rank(), ranks.world_size())
         except ValueError as error:
             raise CheckpointError(str(error)) from error

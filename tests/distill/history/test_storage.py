@@ -92,14 +92,14 @@ class TestOptions:
 
     def test_the_teachers_observations_are_stored_only_if_asked(self):
         names = set(stock_runner(max_buffer_size=60).alg.history[:].keys())
-        assert names == {"obs/student", "teacher_actions", "student_actions", "dones", "phase"}
+        assert names == {"obs/student", "teacher_actions", "student_actions", "dones", "phase", "origin"}
         names = set(stock_runner(max_buffer_size=60, store_teacher_obs=True).alg.history[:].keys())
         assert "obs/teacher" in names
 
     def test_a_history_larger_than_the_disk_is_refused_with_the_size_that_fits(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(capacity, "available_disk_bytes", lambda folder: 38 * 500 + 5)
+        monkeypatch.setattr(capacity, "available_disk_bytes", lambda folder: 46 * 500 + 5)
         with pytest.raises(
-            ValueError, match=r"needs 38 MB \(38000000 bytes\).* set max_buffer_size to at most 500,"
+            ValueError, match=r"needs 46 MB \(46000000 bytes\).* set max_buffer_size to at most 500,"
         ):
             stock_runner(buffer_dir=str(tmp_path))
         assert list(tmp_path.iterdir()) == []
