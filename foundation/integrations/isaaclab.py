@@ -1,4 +1,4 @@
-"""Distillation as a task of Isaac Lab 3: registered in one call, trained and played by Isaac Lab's own commands."""
+"""Distillation as a task of Isaac Lab: registered in one call, trained and played by Isaac Lab's own commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ AGENT = "rsl_rl_cfg_entry_point"
 """Keyword under which a task has its configuration for rsl_rl, and default of ``--agent``."""
 ENVIRONMENT = "env_cfg_entry_point"
 """Keyword under which a task has its environment's configuration."""
-_NOT_OF_THE_TEACHER = {"obs_groups", "empirical_normalization", "run_name", "resume", "load_run", "load_checkpoint"}
+_NOT_OF_THE_TEACHER = {
+    "obs_groups",
+    "empirical_normalization",
+    "run_name",
+    "resume",
+    "load_run",
+    "load_checkpoint",
+}
 """Settings of the teacher's run that a distillation does not take over."""
 
 
@@ -43,7 +50,9 @@ class _KnownOptions:
     def __setattr__(self, name: str, value: Any) -> None:
         known = self.__dataclass_fields__  # pyright: ignore
         if name not in known and name in OurRunnerCfg.__dataclass_fields__:
-            raise ValueError(f"{name} needs foundation.distill:DaggerRunner, and Isaac Lab takes rsl_rl's own alone")
+            raise ValueError(
+                f"{name} needs foundation.distill:DaggerRunner, and Isaac Lab takes rsl_rl's own alone"
+            )
         if name not in known:
             raise ValueError(f"{type(self).__name__} has no option {nearest(name, known)}")
         super().__setattr__(name, value)
@@ -115,7 +124,6 @@ def register_distillation(
     if hidden_terms and student_groups is not None:
         raise ValueError("give hidden_terms or student_groups: each of them says what the student reads")
     of_runner, of_algorithm = separated(options, DistillationCfg, DaggerCfg)
-    algorithm = DaggerCfg(**of_algorithm)
     settings = {**of_runner, "algorithm": DaggerCfg(**of_algorithm)}
 
     def env_cfg() -> Any:

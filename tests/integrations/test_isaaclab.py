@@ -1,14 +1,16 @@
 """Isaac Lab's published package as a host, on the CPU and without Isaac Sim; run by `make test-isaaclab`.
 
-Its command line trains and plays its own task Isaac-Cartpole on its Newton backend. NVIDIA's server of assets is not
-asked: the robot is the copy of its cart-pole in Newton's package, and there is no ground plane, which nothing touches.
+Its command line trains and plays its own task Isaac-Cartpole on its Newton backend. NVIDIA's server of assets is
+not asked: the robot is the copy of its cart-pole in Newton's package, and there is no ground plane, which nothing
+touches.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
+import itertools
 import os
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields
@@ -21,6 +23,7 @@ import yaml
 pytest.importorskip("isaaclab", reason="Isaac Lab is not installed: make test-isaaclab")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+import gymnasium  # noqa: E402
 import newton  # noqa: E402
 from isaaclab.utils import configclass  # noqa: E402
 from isaaclab_rl.entrypoints import PlaybackRequest, TrainingRequest, play, train  # noqa: E402
@@ -29,7 +32,11 @@ from isaaclab_rl.rsl_rl import (  # noqa: E402
     RslRlDistillationAlgorithmCfg,
     RslRlDistillationRunnerCfg,
     RslRlMLPModelCfg,
+    RslRlOnPolicyRunnerCfg,
+    RslRlPpoActorCriticRecurrentCfg,
+    RslRlPpoAlgorithmCfg,
     RslRlRNNModelCfg,
+    RslRlVecEnvWrapper,
     check_rsl_rl_version,
     create_rsl_rl_runner,
     handle_deprecated_rsl_rl_cfg,
@@ -46,6 +53,8 @@ from tests.support.toy import RNN, ToyEnv, runner_cfg, teacher_checkpoint  # noq
 ROOT = Path(__file__).parents[2]
 CARTPOLE, AGENT = "Isaac-Cartpole", "rsl_rl_cfg_entry_point"
 HIDDEN = ("joint_vel_rel",)
+NAMES = (f"Student{number}" for number in itertools.count())
+"""Names of tasks that are registered once."""
 ASSET = Path(newton.__file__).parent / "examples" / "assets" / "cartpole_single_pendulum.usda"
 pytestmark = pytest.mark.timeout(600)
 
@@ -252,18 +261,50 @@ def test_a_registered_task_takes_environment_and_teacher_from_the_teachers_task(
          {"class_name": "RNNModel", "rnn_type": "lstm"}),
     ],
 )  # fmt: skip
-def test_teachers_of_direct_tasks_of_presets_and_of_other_agents_are_described(task, options, words, teacher, request):
-    name = f"Student{request.node.callspec.id.replace('_', '')}".split("(")[0].replace(" ", "")
-    register_distillation(name, teacher_task=task, **options)
+def test_teachers_of_direct_tasks_of_presets_and_of_other_agents_are_described(task, options, words, teacher):
+    register_distillation(name := next(NAMES), teacher_task=task, **options)
     agent = resolve_task_config(name, AGENT, overrides=words)[1]
     assert {key: getattr(agent.teacher, key) for key in teacher} == teacher
     assert agent.student.hidden_dims == agent.teacher.hidden_dims
 
 
+@configclass
+class OldStyle(RslRlOnPolicyRunnerCfg):
+    """A teacher's run as it was described before rsl_rl 4."""
+
+    num_steps_per_env = 16
+    max_iterations = 5
+    save_interval = 50
+    experiment_name = "old"
+    obs_groups = {"actor": ["policy"], "critic": ["policy"]}  # noqa: RUF012
+    policy = RslRlPpoActorCriticRecurrentCfg(
+        init_noise_std=0.5, actor_obs_normalization=True, critic_obs_normalization=True, activation="elu",
+        actor_hidden_dims=[24], critic_hidden_dims=[8], rnn_type="gru", rnn_hidden_dim=12, rnn_num_layers=1,
+    )  # fmt: skip
+    algorithm = RslRlPpoAlgorithmCfg()
+
+
+def test_a_teacher_whose_run_is_described_in_the_deprecated_way_is_described_in_todays():
+    own = gymnasium.spec(CARTPOLE).kwargs | {AGENT: OldStyle}
+    gymnasium.register("Old", entry_point="isaaclab.envs:ManagerBasedRLEnv", kwargs=own)
+    register_distillation(name := next(NAMES), teacher_task="Old", learning_rate=1e-4)
+    agent = handle_deprecated_rsl_rl_cfg(resolve_task_config(name, AGENT, overrides=())[1], check_rsl_rl_version())
+    teacher = agent.to_dict()["teacher"]
+    assert {key: teacher[key] for key in ("class_name", "hidden_dims", "rnn_hidden_dim")} == {
+        "class_name": "RNNModel", "hidden_dims": [24], "rnn_hidden_dim": 12,
+    }  # fmt: skip
+    assert (teacher["distribution_cfg"]["init_std"], teacher["obs_normalization"]) == (0.5, True)
+    # Whoever sets the rate alone gets just that rate.
+    assert (agent.algorithm.learning_rate, agent.algorithm.learning_rate_schedule) == (1e-4, "constant")
+
+
 WRONG = [
     ({"teacher_task": "Isaac-Cart-pole"}, "did you mean 'Isaac-Cartpole'"),
     ({"teacher_task": "CartPole-v1"}, "teacher_task is no task of Isaac Lab"),
-    ({"teacher_agent": "rsl_rl_entry_point"}, "teacher_agent is no configuration of Isaac-Cartpole, .*did you mean"),
+    (
+        {"teacher_agent": "rsl_rl_entry_point"},
+        "teacher_agent is no configuration of Isaac-Cartpole, .*did you mean",
+    ),
     ({"student": "transformer"}, "student must be mlp, gru, lstm or a configuration, got 'transformer'"),
     ({"hidden_terms": HIDDEN, "student_groups": ("policy",)}, "give hidden_terms or student_groups"),
     ({"phase1_iteration": 3}, "no option 'phase1_iteration'; did you mean 'phase1_iterations'"),
@@ -286,15 +327,14 @@ def test_a_registration_that_cannot_work_is_one_clear_error(wrong, message):
     [
         ({"hidden_terms": ("joint_vel",)}, "hidden_terms has no term of policy, 'joint_vel'; did you mean"),
         ({"hidden_terms": ("joint_pos_rel", *HIDDEN)}, "hidden_terms leave the student nothing to read"),
-        ({"student_groups": ("polic",)}, "student_groups has no group of the environment, .*did you mean 'policy'"),
+        ({"student_groups": ("polic",)}, "student_groups has no group of the .*did you mean 'policy'"),
         ({"teacher_task": "Isaac-Cartpole-Direct", "hidden_terms": HIDDEN}, "need a manager-based task"),
         ({"teacher_task": "Student", "hidden_terms": HIDDEN}, "already has an observation group 'student'"),
         ({"teacher_task": "Student"}, "trains no actor; name the task and agent that trained the teacher"),
     ],
 )  # fmt: skip
-def test_what_only_the_environment_can_tell_is_an_error_where_the_task_is_used(wrong, message, request):
-    name = f"Used{abs(hash(request.node.name))}"
-    register_distillation(name, **({"teacher_task": CARTPOLE} | wrong))
+def test_what_only_the_environment_can_tell_is_an_error_where_the_task_is_used(wrong, message):
+    register_distillation(name := next(NAMES), **({"teacher_task": CARTPOLE} | wrong))
     with pytest.raises(ValueError, match=message) as caught:
         resolve_task_config(name, AGENT, overrides=())
     assert "\n" not in str(caught.value)
@@ -328,7 +368,11 @@ def cartpole_teacher(scene) -> Path:
 @pytest.fixture(scope="module")
 def run(scene, cartpole_teacher) -> Path:
     """Folder of a student's run of three iterations."""
-    words = (*scene, f"agent.algorithm.teacher_checkpoint={cartpole_teacher}", "agent.algorithm.phase1_iterations=1")
+    words = (
+        *scene,
+        f"agent.algorithm.teacher_checkpoint={cartpole_teacher}",
+        "agent.algorithm.phase1_iterations=1",
+    )
     train(TrainingRequest("rsl_rl", "Student", num_envs=8, device="cpu", hydra_args=words))
     (path,) = Path.cwd().glob("logs/rsl_rl/cartpole_distillation/*/model_2.pt")
     return path.parent
@@ -358,21 +402,22 @@ def test_isaac_labs_training_distils_the_teacher_of_the_option(run, cartpole_tea
 
 @pytest.fixture(scope="module")
 def played(scene, run) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """What the policy of Isaac Lab's player saw and did, and which episodes had begun."""
-    seen = []
+    """What the policy of Isaac Lab's player saw, which episodes had begun, and what it did."""
+    seen, step_env = [], RslRlVecEnvWrapper.step
 
-    def some_steps(step, **_):
+    def step(env, actions):
+        seen.append((env.get_observations()["student"].clone(), env.episode_length_buf == 0, actions.clone()))
+        return step_env(env, actions)
+
+    def some_steps(once, **_):
         with torch.inference_mode():
             for _ in range(30):
-                names = inspect.getclosurevars(step).nonlocals
-                env = names["env"].unwrapped
-                obs, begun = names["obs"]["student"].clone(), env.episode_length_buf.clone() == 0
-                step()
-                seen.append((obs, begun, env.action_manager.action.clone()))
+                once()
 
-    words = (*scene, "env.episode_length_s=0.2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(play_rsl_rl, "run_playback", some_steps)
+        patch.setattr(RslRlVecEnvWrapper, "step", step)
+        words = (*scene, "env.episode_length_s=0.2")
         play(PlaybackRequest("rsl_rl", "Student", num_envs=3, device="cpu", hydra_args=words))
     return seen
 
@@ -381,12 +426,13 @@ def test_isaac_labs_player_flies_the_newest_student_with_a_memory_of_its_episode
     student, forgetful = saved_student(run), saved_student(run)
     assert sum(begun.any() for _, begun, _ in played) >= 3
     differs = False
-    for obs, begun, actions in played:
-        student.reset(begun.long())
-        with torch.inference_mode():
-            expected = student(TensorDict({"student": obs}, batch_size=[3]))
-            differs |= not torch.allclose(forgetful(TensorDict({"student": obs}, batch_size=[3])), expected)
-        torch.testing.assert_close(actions, expected, rtol=0, atol=0)
+    with torch.inference_mode():
+        for seen, begun, actions in played:
+            obs = TensorDict({"student": seen}, batch_size=[3])
+            student.reset(begun.long())
+            expected = student(obs)
+            torch.testing.assert_close(actions, expected, rtol=0, atol=0)
+            differs |= not torch.allclose(forgetful(obs), expected)
     assert differs
 
 
@@ -431,8 +477,9 @@ def test_the_command_trains_a_task_of_an_entry_point_with_our_options_as_setting
     words += " agent.algorithm.phase1_iterations=0.5 agent.algorithm.max_buffer_size=5000"
     done = command(*words.split(), *scene, f"agent.algorithm.teacher_checkpoint={cartpole_teacher}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "[DAgger] Aggregated 128 transitions. Total buffer size: 384/" in done.stdout
-    assert done.stdout.count("SWITCHING TO PHASE 2") == 1
+    assert "Distillation/buffer_size: 384.0000" in done.stdout
+    phases = re.findall(r"training_phase: (\d)", done.stdout)
+    assert phases == ["1", "1", "2"]
     (folder,) = Path.cwd().glob("logs/rsl_rl/mine/*")
     assert "max_buffer_size: 5000\n" in (folder / "params" / "agent.yaml").read_text()
     assert {path.name for path in folder.glob("*.pt")} == {"model_0.pt", "model_2.pt"}
@@ -440,7 +487,16 @@ def test_the_command_trains_a_task_of_an_entry_point_with_our_options_as_setting
 
 def test_leapp_exports_the_student_without_what_it_does_not_read(scene, run):
     pytest.importorskip("leapp")
-    words = ("export", "--rl_library", "rsl_rl", "--task", "Mine", "--device", "cpu", "--disable_graph_visualization")
+    words = (
+        "export",
+        "--rl_library",
+        "rsl_rl",
+        "--task",
+        "Mine",
+        "--device",
+        "cpu",
+        "--disable_graph_visualization",
+    )
     done = command("leapp", *words, "--checkpoint", str(run / "model_2.pt"), *scene)
     assert done.returncode == 0, done.stdout + done.stderr
     graph = yaml.safe_load((run / "Mine" / "Mine.yaml").read_text())["models"]["Mine"]
