@@ -451,12 +451,12 @@ def test_the_files_of_isaac_labs_export_give_the_students_actions(run):
         torch.testing.assert_close(torch.from_numpy(actions), expected, rtol=1e-4, atol=1e-5)
 
 
-PLUG_IN = """
-from foundation.integrations.isaaclab import register_distillation
-
-register_distillation("Mine", teacher_task="Isaac-Cartpole", student="gru", hidden_terms=("joint_vel_rel",))
-"""
-"""A module of a user's package, named by an entry point."""
+PLUG_IN = next(
+    block
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "INTEGRATIONS.md").read_text(), re.S | re.M)
+    if "integrations.isaaclab" in block
+)
+"""The page's module of a user's package, named by an entry point."""
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -473,7 +473,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_trains_a_task_of_an_entry_point_with_our_options_as_settings(scene, cartpole_teacher):
-    words = "train --task Mine --num_envs 8 --device cpu --max_iterations 3 --experiment_name mine"
+    words = "train --task Cartpole-Student --num_envs 8 --device cpu --max_iterations 3 --experiment_name mine"
     words += " agent.algorithm.phase1_iterations=0.5 agent.algorithm.max_buffer_size=5000"
     done = command(*words.split(), *scene, f"agent.algorithm.teacher_checkpoint={cartpole_teacher}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -487,17 +487,9 @@ def test_the_command_trains_a_task_of_an_entry_point_with_our_options_as_setting
 
 def test_leapp_exports_the_student_without_what_it_does_not_read(scene, run):
     pytest.importorskip("leapp")
-    words = (
-        "export",
-        "--rl_library",
-        "rsl_rl",
-        "--task",
-        "Mine",
-        "--device",
-        "cpu",
-        "--disable_graph_visualization",
-    )
+    task = "Cartpole-Student"
+    words = f"export --rl_library rsl_rl --task {task} --device cpu --disable_graph_visualization".split()
     done = command("leapp", *words, "--checkpoint", str(run / "model_2.pt"), *scene)
     assert done.returncode == 0, done.stdout + done.stderr
-    graph = yaml.safe_load((run / "Mine" / "Mine.yaml").read_text())["models"]["Mine"]
+    graph = yaml.safe_load((run / task / f"{task}.yaml").read_text())["models"][task]
     assert {one["name"] for one in graph["inputs"]} == {"robot_joint_pos", "actor_state_in"}
