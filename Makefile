@@ -11,10 +11,11 @@ DEMO := --max_iterations 320 agent.algorithm.phase1_iterations=20 \
 RSL_RL_VERSIONS := 5.4.1 5.5.1
 OLD_RSL_RL_VERSIONS := 2.3.3 3.0.1 3.1.3 3.3.0 4.0.1
 MJLAB := 1.6.0
+ISAACLAB := 3.0.0
 OLDEST_WARP := 1.17.0
 
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
-.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-installs check docs format bench bench-policy bench-mjlab bench-gymnasium teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-isaaclab test-installs check docs format bench bench-policy bench-mjlab bench-gymnasium teacher install
 
 # An environment in which one package differs: everything else comes from the main one.
 define only
@@ -101,6 +102,17 @@ bench-mjlab: .venv-mjlab/.installed
 	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt torch
 	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt --editable . \
 		mjlab==$(MJLAB) onnxruntime pytest pytest-timeout
+	touch $@
+
+# Isaac Lab's own published package and command line, with its task Isaac-Cartpole on its Newton backend.
+test-isaaclab: .venv-isaaclab/.installed
+	$(BIN)/pyright --pythonpath .venv-isaaclab/bin/python foundation/integrations/isaaclab.py
+	OMP_NUM_THREADS=1 .venv-isaaclab/bin/python -m pytest tests/integrations/test_isaaclab.py
+
+# Isaac Lab takes Python 3.12 alone, also pyenv's, and versions of its own, torch's with CUDA among them: 8 GB.
+.venv-isaaclab/.installed: pyproject.toml
+	PYENV_VERSION=3.12 python3.12 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable . isaaclab==$(ISAACLAB) leapp onnxruntime pytest pytest-timeout
 	touch $@
 
 check: $(INSTALLED)

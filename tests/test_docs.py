@@ -118,6 +118,8 @@ def test_a_python_block_of_the_documents_runs(code, place, monkeypatch):
     monkeypatch.chdir(place)
     if "integrations.mjlab" in code:
         pytest.importorskip("mjlab", reason="make test-mjlab registers the same task")
+    if "integrations.isaaclab" in code:
+        pytest.importorskip("isaaclab", reason="make test-isaaclab registers the same task")
     exec(compile(code, "document", "exec"), {"__name__": "__main__"})
 
 

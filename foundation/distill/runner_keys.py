@@ -43,10 +43,14 @@ _OF_THIS_PROJECT = (
     "seed max_iterations experiment_name keep_last keep_every cuda_graph anneal_from init_from init_noise_std "
     "critic_warmup_iterations"
 )
-_OF_HOSTS = "class_name device clip_actions resume load_run load_checkpoint upload_model wandb_tags"
+_OF_HOSTS = (
+    "class_name device clip_actions resume load_run load_checkpoint init_at_random_ep_len upload_model wandb_tags"
+)
 """Keys of Isaac Lab and mjlab, for their own scripts."""
 RUNNER_KEYS = {*_OF_RSL_RL.split(), *_OF_THIS_PROJECT.split(), *_OF_HOSTS.split(), *FORMER_KEYS}
 """Keys of a runner's configuration that somebody reads."""
+_UNSET: tuple[Any, ...] = (None, {})
+"""What former keys hold that are not set; Isaac Lab writes its marker of a missing value as {}."""
 _LIKE_A_KNOWN_ONE = 0.75
 """Similarity from which an unknown key of a runner is a slip of the pen rather than one of the host's own."""
 
@@ -62,7 +66,7 @@ def check_runner_cfg(cfg: dict[str, Any], models: tuple[str, str] = ("student", 
         ValueError: If it has keys of rsl_rl 3, lacks one, has one that is misspelt, or a value that cannot work;
             the message says the right names.
     """
-    former = [key for key in FORMER_KEYS if cfg.get(key) is not None]
+    former = [key for key in FORMER_KEYS if cfg.get(key) not in _UNSET]
     first, second = models
     if former and ("policy" in former or first not in cfg):
         names = "; ".join(f"{key} is now {FORMER_KEYS[key].format(first, second)}" for key in former)
@@ -81,7 +85,7 @@ def check_runner_cfg(cfg: dict[str, Any], models: tuple[str, str] = ("student", 
         if cfg[name].get("distribution_cfg"):
             _checked(f"{name}.distribution_cfg", cfg[name]["distribution_cfg"], given=1)
     wanted = cfg.get("empirical_normalization")
-    if wanted is not None and any(bool(cfg[name].get("obs_normalization")) != wanted for name in models):
+    if wanted not in _UNSET and any(bool(cfg[name].get("obs_normalization")) != wanted for name in models):
         logger.warning(
             f"[DAgger] empirical_normalization={wanted} has no effect: it is now "
             f"{FORMER_KEYS['empirical_normalization'].format(first, second)}"

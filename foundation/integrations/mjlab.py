@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -18,12 +17,10 @@ from rsl_rl.env import VecEnv
 from foundation.distill import DaggerOptions, DaggerRunner, RslRlModelCfg
 from foundation.distill.algorithm.learning_rate import DAGGER_DEFAULTS
 from foundation.distill.env_state import counter_in, set_training_state
+from foundation.integrations.registration import NOISE, RNN, nearest, separated
 
 STUDENT_GROUP = "student"
 """The observation group that ``hidden_terms`` makes."""
-_DESCRIBED = {"class_name", "rnd_cfg", "obs_groups", "student", "teacher", "algorithm"}
-"""Settings that arguments of :func:`register_distillation` describe, or that have one value."""
-_NOISE = {"class_name": "GaussianDistribution", "init_std": 0.1, "std_type": "scalar"}
 
 
 @dataclass
@@ -91,7 +88,7 @@ def register_distillation(
         ValueError: If a name is unknown, or the student's observations are described twice.
     """
     if teacher_task not in list_tasks():
-        raise ValueError(f"teacher_task is no task of mjlab, {_nearest(teacher_task, list_tasks())}")
+        raise ValueError(f"teacher_task is no task of mjlab, {nearest(teacher_task, list_tasks())}")
     host = load_rl_cfg(teacher_task)
     if not hasattr(host, "actor"):
         raise ValueError(f"teacher_task={teacher_task} trains no actor; name the task that trained the teacher")
@@ -101,7 +98,7 @@ def register_distillation(
     for group in groups:
         if group not in env_cfg.observations:
             raise ValueError(
-                f"student_groups has no group of {teacher_task}, {_nearest(group, env_cfg.observations)}"
+                f"student_groups has no group of {teacher_task}, {nearest(group, env_cfg.observations)}"
             )
     if hidden_terms:
         if student_groups is not None:
@@ -115,19 +112,19 @@ def register_distillation(
             cfg.observations[STUDENT_GROUP] = _without(cfg.observations, teacher_groups, hidden_terms)
         groups = (STUDENT_GROUP,)
     network = model_cfg(host.actor)
-    agent_cfg = _configured(
-        DistillationCfg(
-            seed=host.seed,
-            num_steps_per_env=host.num_steps_per_env,
-            save_interval=host.save_interval,
-            experiment_name=f"{host.experiment_name}_distillation",
-            clip_actions=host.clip_actions,
-            obs_groups={"student": groups, "teacher": teacher_groups},
-            student=_student(student, network),
-            teacher=replace(network, distribution_cfg=None),
-        ),
-        options,
+    of_runner, of_algorithm = separated(options, DistillationCfg, DaggerCfg)
+    agent_cfg = DistillationCfg(
+        seed=host.seed,
+        num_steps_per_env=host.num_steps_per_env,
+        save_interval=host.save_interval,
+        experiment_name=f"{host.experiment_name}_distillation",
+        clip_actions=host.clip_actions,
+        obs_groups={"student": groups, "teacher": teacher_groups},
+        student=_student(student, network),
+        teacher=replace(network, distribution_cfg=None),
+        algorithm=DaggerCfg(**of_algorithm),
     )
+    agent_cfg = replace(agent_cfg, **of_runner)
     runner = distillation_runner(load_runner_cls(teacher_task) or MjlabOnPolicyRunner)
     register_mjlab_task(task_id, env_cfg, play_env_cfg, agent_cfg, runner)
 
@@ -201,13 +198,13 @@ def _student(student: str | RslRlModelCfg, teacher: RslRlModelCfg) -> RslRlModel
     if not isinstance(student, str):
         return model_cfg(student)
     plain = RslRlModelCfg(
-        hidden_dims=teacher.hidden_dims, activation=teacher.activation, distribution_cfg=dict(_NOISE)
+        hidden_dims=teacher.hidden_dims, activation=teacher.activation, distribution_cfg=dict(NOISE)
     )
     if student == "mlp":
         return plain
     if student not in ("gru", "lstm"):
         raise ValueError(f"student must be mlp, gru, lstm or a configuration, got {student!r}")
-    return replace(plain, class_name="RNNModel", rnn_type=student, rnn_hidden_dim=64, rnn_num_layers=1)
+    return replace(plain, class_name="RNNModel", rnn_type=student, **RNN)
 
 
 def _without(
@@ -222,29 +219,8 @@ def _without(
     group = observations[groups[0]]
     for term in hidden:
         if term not in group.terms:
-            raise ValueError(f"hidden_terms has no term of {groups[0]}, {_nearest(term, group.terms)}")
+            raise ValueError(f"hidden_terms has no term of {groups[0]}, {nearest(term, group.terms)}")
     terms = {name: copy.deepcopy(term) for name, term in group.terms.items() if name not in hidden}
     if not terms:
         raise ValueError(f"hidden_terms leave the student nothing to read: {', '.join(hidden)}")
     return replace(group, terms=terms)
-
-
-def _configured(cfg: DistillationCfg, options: dict[str, Any]) -> DistillationCfg:
-    """Return the configuration with options of the runner and the algorithm set."""
-    of_runner, of_algorithm = (
-        {one.name for one in fields(kind)} - _DESCRIBED for kind in (DistillationCfg, DaggerCfg)
-    )
-    for name in options:
-        if name not in of_runner | of_algorithm:
-            raise ValueError(f"register_distillation has no option {_nearest(name, of_runner | of_algorithm)}")
-    chosen = {name: value for name, value in options.items() if name in of_algorithm}
-    if "learning_rate" in chosen:
-        # As in the class: whoever sets the rate alone gets just that rate.
-        chosen.setdefault("learning_rate_schedule", "constant")
-    runner = {name: value for name, value in options.items() if name in of_runner}
-    return replace(cfg, algorithm=replace(cfg.algorithm, **chosen), **runner)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"{name!r}; did you mean {near[0]!r}?" if near else f"{name!r}; there are {', '.join(sorted(known))}"

@@ -151,9 +151,12 @@ def test_a_run_that_ends_before_the_student_acts_says_so_before_it_begins(runner
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"policy": {}}, "the runner's configuration is of rsl_rl 3: policy is now student and teacher"),
         (
-            {"policy": {}, "empirical_normalization": True},
+            {"policy": {"class_name": "StudentTeacher"}},
+            "the runner's configuration is of rsl_rl 3: policy is now student and teacher",
+        ),
+        (
+            {"policy": {"class_name": "StudentTeacher"}, "empirical_normalization": True},
             "policy is now .*; empirical_normalization is now obs_normalization of student and teacher",
         ),
         ({}, "the runner's configuration lacks student, teacher"),

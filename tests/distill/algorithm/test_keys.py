@@ -151,6 +151,15 @@ def test_a_normalisation_of_rsl_rl_3_beside_the_models_costs_a_warning_where_it_
     assert caplog.text.count("it is now obs_normalization of student and teacher") == warnings
 
 
+def test_what_isaac_lab_writes_of_settings_that_nobody_has_set_is_taken_as_unset(caplog):
+    unset = {"policy": {}, "empirical_normalization": {}, "init_at_random_ep_len": True}
+    DistillationRunner(ToyEnv(), runner_cfg() | unset, None, "cpu")
+    assert "[DAgger] the runner's configuration" not in caplog.text
+    assert "empirical_normalization" not in caplog.text
+    # A policy of rsl_rl 3 beside the models is still refused.
+    refuses(DistillationRunner, runner_cfg() | {"policy": {"class_name": "StudentTeacher"}}, "is of rsl_rl 3")
+
+
 def test_configurations_for_other_runners_are_refused():
     with pytest.raises(ValueError, match=r"algorithm\.class_name is PPO, but DaggerRunner trains foundation"):
         DaggerRunner(ToyEnv(), ppo_cfg(10), None, "cpu")
