@@ -42,24 +42,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = build_parser().parse_args(argv)
     with errors_as_one_line():
-        from foundation.distill.datasets import DatasetError, export_history
-        from foundation.distill.datasets.files import check_export
+        from foundation.distill.datasets import DatasetError
+        from foundation.distill.datasets.files import check_export, write_dataset
+        from foundation.distill.datasets.saved_history import saved_history
 
         checkpoint = find_checkpoint(args.run, None, None)
         fps = args.fps
         if fps is None and args.format == "lerobot":
             fps = _steps_per_second(checkpoint)
         try:
-            check_export(args.output, args.format, fps)
+            folder = check_export(args.output, args.format, fps)
             print(f"[Dataset] reading the history in {checkpoint}", flush=True)
-            recording = export_history(checkpoint, args.output, args.format, fps)
+            recording = saved_history(checkpoint)
+            print(
+                f"[Dataset] writing {len(recording)} steps, {len(recording.begins)} episodes or parts of them, of "
+                f"iterations {recording.versions.min()} to {recording.versions.max()}",
+                flush=True,
+            )
+            write_dataset(recording, folder, args.format, fps)
         except DatasetError as error:
             raise UsageError(f"--format {args.format} --output {args.output}: {error}") from None
-        print(
-            f"[Dataset] {args.output}: {len(recording)} steps, {len(recording.begins)} episodes or parts of them, "
-            f"iterations {recording.versions.min()} to {recording.versions.max()}",
-            flush=True,
-        )
+        print(f"[Dataset] finished: {args.output}", flush=True)
 
 
 def _steps_per_second(checkpoint: Path) -> float:

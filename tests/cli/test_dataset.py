@@ -20,8 +20,9 @@ def test_a_runs_history_begins_another_run_which_continues(
     monkeypatch.chdir(tmp_path)
     dataset.main(["export", str(student_run), "--format", form, *FLAGS[form]])
     out = capsys.readouterr().out
-    assert f"[Dataset] {FLAGS[form][1]}: 320 steps" in out
-    assert "iterations 0 to 3" in out
+    assert "[Dataset] writing 320 steps, " in out
+    assert "of iterations 0 to 3\n" in out
+    assert out.endswith(f"[Dataset] finished: {FLAGS[form][1]}\n")
     if form == "lerobot":
         assert json.loads((tmp_path / "flights/meta/info.json").read_text())["fps"] == 100
     begin = ["--init_dataset", FLAGS[form][1], "--max_iterations", "1"]
