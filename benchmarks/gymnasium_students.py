@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from equal_steps import Choice, compare, stock_algorithm, table
 from gymnasium_setups import CHEETAH, PENDULUM, STUDENTS, Setup, make_envs, mean_return, model, train_teacher
-from report import PAGE, RESULTS, write_blocks
+from report import RESULTS, ROOT, write_blocks
 from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import DaggerRunner
@@ -59,7 +59,9 @@ def main() -> None:
     args = parser.parse_args()
     results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     if args.page:
-        write_blocks(PAGE, {f"students of {name}": table(results[name]) for name in SETUPS})
+        write_blocks(
+            ROOT / "docs" / "INTEGRATIONS.md", {f"students of {name}": table(results[name]) for name in SETUPS}
+        )
         return
     for name, (setup, iterations) in SETUPS.items():
         if args.only in (None, name):

@@ -1,21 +1,20 @@
 """mjlab's cartpole swing-up with hidden velocities: DAgger against Distillation in equal environment steps.
 
-``make bench-mjlab`` trains three seeds of each, prints a table and writes
-``benchmarks/results/mjlab_cartpole.json``; about half an hour. The teacher is the one of ``tests/integrations``.
+``make bench-mjlab`` trains three seeds of each, writes ``benchmarks/results/mjlab_cartpole.json`` and the table in
+``docs/INTEGRATIONS.md``; about half an hour. The teacher is the one of ``tests/integrations``.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from equal_steps import Choice, compare, stock_algorithm, table
+from report import RESULTS, ROOT, write_blocks
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "mjlab_cartpole.json"
+RESULT = RESULTS / "mjlab_cartpole.json"
 TEACHER = ROOT / "tests" / "integrations" / "assets" / "mjlab_cartpole_teacher.pt"
 TASK, NUM_ENVS, STEPS, EPISODE_S = "Cartpole-Swingup-Student", 64, 32, 10.0
 ITERATIONS = 100
@@ -43,6 +42,7 @@ def main() -> None:
     results["environment_steps"] = ITERATIONS * NUM_ENVS * STEPS
     RESULT.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
+    write_blocks(ROOT / "docs" / "INTEGRATIONS.md", {"students of cartpole": table(results)})
 
 
 def make_env() -> Any:

@@ -6,6 +6,7 @@ import importlib
 import re
 from pathlib import Path
 
+import optuna
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -38,6 +39,7 @@ def test_the_list_of_examples_is_complete():
         "3_recurrent_student",
         "4_several_teachers",
         "5_a_strategy_of_your_own",
+        "sweep",
     ]
 
 
@@ -66,3 +68,26 @@ def test_a_strategy_of_ones_own_is_used(run):
     returns = run("5_a_strategy_of_your_own", 10)
     assert set(returns) == {"passes", "5_a_strategy_of_your_own:NewestTwice"}
     assert returns["passes"] != returns["5_a_strategy_of_your_own:NewestTwice"]
+
+
+def test_a_sweep_goes_on_where_it_was_and_prunes_what_is_worse(run, tmp_path, monkeypatch):
+    sweep = importlib.import_module("sweep")
+    monkeypatch.setattr(sweep.main, "__defaults__", ("sweep", 6, 4))
+    first = run("sweep", 6)
+    teacher = (tmp_path / "sweep" / "teacher" / "best_model.pt").stat().st_mtime_ns
+    monkeypatch.setattr(sweep.main, "__defaults__", ("sweep", 6, 12))
+    second = run("sweep", 6)
+    assert (first["trials"], second["trials"]) == (4, 12)
+    assert second["return"] >= first["return"]
+    assert (tmp_path / "sweep" / "teacher" / "best_model.pt").stat().st_mtime_ns == teacher
+    states = [
+        trial.state.name
+        for trial in optuna.load_study(study_name="phase and updates", storage=storage(tmp_path)).trials
+    ]
+    assert states.count("PRUNED") > 0
+
+
+def storage(folder: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "sweep/study.log"))
+    )
