@@ -129,11 +129,14 @@ def read(folder: Path, groups: list[str]) -> Recording:
     from minari import MinariDataset
 
     try:
+        metadata = json.loads((folder / MARK).read_text())
+        if not {"observation_space", "action_space"} <= metadata.keys():
+            # minari would make the environment that the file names, and so run code.
+            raise ValueError("its metadata do not tell observation_space and action_space")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = MinariDataset(folder / "data")
-        episodes = list(dataset.iterate_episodes())
-        what = json.loads((folder / MARK).read_text()).get(ABOUT)
+        episodes, what = list(dataset.iterate_episodes()), metadata.get(ABOUT)
     except Exception as error:  # a damaged file can raise anything
         raise DatasetError(f"{folder} cannot be read by minari: {' '.join(str(error).split())}") from error
     if not episodes or not sum(map(len, episodes)):

@@ -227,3 +227,13 @@ def test_an_export_that_cannot_work_is_refused_and_leaves_nothing(datasets, tmp_
     with pytest.raises(CheckpointError, match="holds weights only"):
         export_history(datasets["minari"].parent / "run" / "best_model.pt", tmp_path / "d-v0", "minari")
     assert [path.name for path in tmp_path.iterdir()] == ["taken-v0"]
+
+
+def test_no_environment_is_made_for_a_dataset_that_does_not_tell_its_spaces(tmp_path):
+    folder = demonstrations(tmp_path / "d-v0", VECTOR, vectors)
+    metadata = json.loads((folder / "data" / "metadata.json").read_text())
+    del metadata["observation_space"]
+    spec = {"id": "x-v0", "entry_point": "os:abort"}
+    (folder / "data" / "metadata.json").write_text(json.dumps(metadata | {"env_spec": json.dumps(spec)}))
+    with pytest.raises(ValueError, match="its metadata do not tell observation_space and action_space"):
+        read_dataset(folder, ["student"])
