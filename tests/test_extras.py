@@ -96,6 +96,14 @@ def test_make_env_names_the_extra_of_the_package_that_is_missing(package, tmp_pa
     assert f"MissingExtraError: foundation.make_env needs {package}, which is not installed" in done.stderr
 
 
+def test_gymnasiums_environments_name_the_extra_and_need_no_other(tmp_path):
+    program = "from foundation.integrations.gymnasium import GymnasiumVecEnv\n"
+    program += "print('envs', GymnasiumVecEnv('Pendulum-v1', 3).num_envs)"
+    assert printed(run(program, tmp_path / "alone", OF_EXTRAS), "envs") == "envs 3"
+    done = run(program, tmp_path / "without", "gymnasium")
+    assert "needs gymnasium, which is not installed; pip install 'foundation-distill[gymnasium]'" in done.stderr
+
+
 def test_a_missing_package_that_no_extra_brings_stays_what_it_is(tmp_path):
     done = run("import foundation\nfoundation.make_env('point_ctrl')", tmp_path / "without", "tensordict")
     assert "ModuleNotFoundError: No module named 'tensordict'" in done.stderr

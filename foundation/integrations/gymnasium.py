@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from foundation.integrations.gymnasium_spaces import ActionRange, Selection, observation_groups
-from foundation.integrations.gymnasium_state import set_state, state_of
+from foundation.extras import needs_extra
+
+with needs_extra("gymnasium", "foundation.integrations.gymnasium"):
+    import gymnasium
+    from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+    from foundation.integrations.gymnasium_spaces import ActionRange, Selection, observation_groups
+    from foundation.integrations.gymnasium_state import set_state, state_of
 
 
 class GymnasiumVecEnv(VecEnv):
