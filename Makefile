@@ -105,7 +105,7 @@ bench-mjlab: .venv-mjlab/.installed
 	touch $@
 
 # Isaac Lab's own published package and command line, with its task Isaac-Cartpole on its Newton backend.
-test-isaaclab: .venv-isaaclab/.installed
+test-isaaclab: $(INSTALLED) .venv-isaaclab/.installed
 	$(BIN)/pyright --pythonpath .venv-isaaclab/bin/python foundation/integrations/isaaclab.py
 	OMP_NUM_THREADS=1 .venv-isaaclab/bin/python -m pytest tests/integrations/test_isaaclab.py
 
