@@ -69,8 +69,10 @@ def prepare_run(args: argparse.Namespace, overrides: Sequence[str]) -> PreparedR
     flags = flag_settings(args)
     params_dir = None if args.params is None else params_to_repeat(args.params)
     preview = preview_agent(task, overrides, params_dir, flags)
-    continue_after_restart(args, preview.experiment_name)
-    flags["agent.max_iterations"] = args.max_iterations
+    overrides = list(overrides)
+    if continue_after_restart(args, overrides, preview.experiment_name):
+        flags = flag_settings(args)
+        preview = preview_agent(task, overrides, params_dir, flags)
     _require_logger(preview.logger)
     start = choose_start(args, preview)
     if start.resume is not None and params_dir is None and (start.resume.parent / "params").is_dir():

@@ -13,8 +13,11 @@ from foundation.cli.errors import UsageError
 from foundation.cli.paths import LOG_ROOT
 
 COMMAND = ("torchrun", "--nproc_per_node")
-_UNTIL_FILE = "torchrun.json"
-"""Where a run of several processes keeps its last iteration, for a restart."""
+_CLOCKS_DIFFER = 60.0
+"""Most seconds between the clocks of the machines of a run."""
+_ONLY_OF_NEW_RUNS = ("agent.algorithm.init_dataset=", "agent.algorithm.teacher_checkpoint=")
+_LAUNCH_FILE = "torchrun.json"
+"""Where a run of several processes keeps its last iteration and the torchrun that started it, for a restart."""
 
 
 def check_launch(args: argparse.Namespace) -> None:
@@ -54,32 +57,49 @@ def only_first_prints() -> Iterator[None]:
         yield
 
 
-def continue_after_restart(args: argparse.Namespace, experiment: str) -> None:
+def continue_after_restart(args: argparse.Namespace, overrides: list[str], experiment: str) -> bool:
     """Let flags continue this command's last run, if torchrun has started its processes again.
 
     Args:
         args: The flags, which are changed.
+        overrides: The settings, which are changed.
         experiment: Name of the experiment.
+
+    Returns:
+        Whether they do.
 
     Raises:
         SystemExit: With code 0 if that run had ended.
     """
     if not args.distributed or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        return
+        return False
+    import psutil
+
     from foundation.distill.checkpoint.loading import load_checkpoint
     from foundation.distill.checkpoint.manifest import newest_intact
 
-    runs = sorted((LOG_ROOT / experiment).glob(f"*/{_UNTIL_FILE}"), key=lambda path: path.stat().st_mtime)
-    checkpoint = newest_intact(runs[-1].parent)[0] if runs else None
+    # Another torchrun may have had the same address.
+    started = psutil.Process(os.getppid()).create_time() - _CLOCKS_DIFFER
+    checkpoint, until = None, 0
+    for path in sorted((LOG_ROOT / experiment).glob(f"*/{_LAUNCH_FILE}"), reverse=True):
+        launch = json.loads(path.read_text())
+        if launch["torchrun"] == _torchrun() and path.stat().st_mtime > started:
+            # A run that was started again may have ended before it saved anything: then the one before counts.
+            checkpoint, until = newest_intact(path.parent)[0], launch["until"]
+        if checkpoint is not None:
+            break
     if checkpoint is None:
         print("[Run] started again before a checkpoint was saved: from the beginning", flush=True)
-        return
-    left = json.loads(runs[-1].read_text())["until"] - int(load_checkpoint(checkpoint)["iter"]) - 1
+        return False
+    left = until - int(load_checkpoint(checkpoint)["iter"]) - 1
     if left <= 0:
         print(f"[Run] started again, but finished: {checkpoint}", flush=True)
         raise SystemExit(0)
     args.checkpoint, args.max_iterations = str(checkpoint), left
-    args.resume, args.load_run, args.teacher = False, None, None
+    # What else the run began with is in the checkpoint.
+    args.resume, args.load_run, args.teacher, args.init_dataset = False, None, None, None
+    overrides[:] = [word for word in overrides if not word.lstrip("+").startswith(_ONLY_OF_NEW_RUNS)]
+    return True
 
 
 def of_first(run_dir: Path | None) -> Path:
@@ -96,7 +116,16 @@ def keep_last_iteration(run_dir: Path, until: int) -> None:
     from foundation.distill import ranks
 
     if ranks.world_size() > 1:
-        (run_dir / _UNTIL_FILE).write_text(json.dumps({"until": until}))
+        (run_dir / _LAUNCH_FILE).write_text(json.dumps({"until": until, "torchrun": _torchrun()}))
+
+
+def _torchrun() -> str:
+    """Return what all processes of a torchrun, and those that it starts again, have in common."""
+    identity = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    # With a rendezvous the port may change, and without one the identity says nothing.
+    return (
+        identity if identity != "none" else ":".join(os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
+    )
 
 
 def leave() -> None:

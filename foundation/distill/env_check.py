@@ -94,7 +94,7 @@ class _EnvCheck:
             if not hasattr(self.env, name):
                 self.error(f"{name} is missing: {why}")
         longest = getattr(self.env, "max_episode_length", 1)
-        if bool((torch.as_tensor(longest) < 1).any()):
+        if longest is None or bool((torch.as_tensor(longest) < 1).any()):
             self.error(f"max_episode_length must be at least 1 step, got {longest}")
         if not self._errors:
             self._check_lengths()
@@ -105,6 +105,11 @@ class _EnvCheck:
             self.error(
                 f"episode_length_buf must be a tensor of ints of shape {expected}, got {_described(lengths)}"
             )
+            return
+        try:
+            self.env.episode_length_buf = lengths.clone()
+        except (AttributeError, ValueError) as error:
+            self.hint(f"episode_length_buf cannot be set ({error}): call learn without init_at_random_ep_len")
 
     def observations(self, obs: Any, source: str) -> None:
         """Check the type, shape, dtype, device and values of every group."""
@@ -198,16 +203,19 @@ class _EnvCheck:
         self._check_finite(f"{source}: rewards", rewards)
         ended = dones.reshape(-1).cpu() > 0
         if "time_outs" in extras:
-            self._check_row(f"{source}: extras['time_outs']", extras["time_outs"])
+            self._check_row(f"{source}: extras['time_outs']", extras["time_outs"], ())
             if not self._errors and (extras["time_outs"].reshape(-1).cpu().bool() & ~ended).any():
                 self.error(f"{source}: a time-out without done; dones must hold terminations and time-outs")
         return None if self._errors else (ended, extras)
 
-    def _check_row(self, where: str, values: Any) -> None:
+    def _check_row(self, where: str, values: Any, also: tuple[int, ...] = (1,)) -> None:
         count = self.env.num_envs
-        if not isinstance(values, torch.Tensor) or values.shape not in ((count,), (count, 1)):
+        if not isinstance(values, torch.Tensor) or values.shape not in ((count,), (count, *also)):
             self.error(f"{where} must be a tensor of shape ({count},), got {_described(values)}")
             return
+        if values.ndim > 1:
+            what = where.partition(": ")[2]
+            self.hint(f"{what} have shape {tuple(values.shape)}: rsl_rl's own runner needs ({count},)")
         self._on_device(where, values)
 
     def _check_counting(self, before: torch.Tensor, ended: torch.Tensor, step: int) -> None:

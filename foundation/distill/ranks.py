@@ -50,8 +50,11 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def join_on_cpu() -> dict[str, int]:
-    """Join the processes that torchrun has started, by gloo; return rsl_rl's description of them.
+def join(device: torch.device) -> dict[str, int]:
+    """Join the processes that torchrun has started; return rsl_rl's description of them.
+
+    Args:
+        device: Device of this process: GPUs talk by NCCL, CPUs by gloo.
 
     Raises:
         LostRankError: If they do not meet.
@@ -61,8 +64,15 @@ def join_on_cpu() -> dict[str, int]:
             store, rank, size = next(rendezvous("env://"))
             # After a restart torchrun's store still has the addresses of the processes before.
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-            distributed.init_process_group("gloo", store=PrefixStore(attempt, store), rank=rank, world_size=size)
+            distributed.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo",
+                store=PrefixStore(attempt, store),
+                rank=rank,
+                world_size=size,
+            )
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        torch.cuda.set_device(local)
     return {"global_rank": launched_rank(), "local_rank": local, "world_size": launched_size()}
 
 
@@ -121,6 +131,17 @@ def _of_all_ranks(rows: TensorDict | None) -> TensorDict | None:
     groups: dict[Any, Any] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     device = None if rows is None else rows.device
     return TensorDict(groups, batch_size=[len(next(iter(groups.values())))], device=device)
+
+
+def require_same(what: str, value: Any) -> None:
+    """Check that a value is the same on all ranks.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    values = gathered(value)
+    if any(other != value for other in values):
+        raise ValueError(f"{what} must be the same in all processes, got {values}; do they see the same files?")
 
 
 def least(count: int) -> int:

@@ -8,6 +8,7 @@ Importing this module also registers the quadrotor tasks with gymnasium; see
 # pyright: reportIncompatibleVariableOverride=false
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -161,6 +162,8 @@ class GymnasiumVecEnv(VecEnv):
         """
         if len(state["length"]) != self.num_envs:
             raise ValueError(f"environment state is of {len(state['length'])} environments, not {self.num_envs}")
+        # Wrappers such as TimeLimit count from here on.
+        self.envs.reset()
         set_state(self.envs, state["envs"])
         obs = {name: values.cpu().numpy().copy() for name, values in state["obs"].items()}
         self._obs = obs.get("", obs)
@@ -201,14 +204,25 @@ def _make(
     if longest is not None:
         kwargs = {**kwargs, "max_episode_steps": longest}
     if mode is None:
-        mode = "sync" if gymnasium.spec(name).vector_entry_point is None else "vector_entry_point"
+        mode = "sync" if _spec(name).vector_entry_point is None else "vector_entry_point"
     # Where gymnasium steps one environment after the other, episodes are begun here alone.
     own_resets = {} if mode == "vector_entry_point" else {"autoreset_mode": AutoresetMode.DISABLED}
     return gymnasium.make_vec(name, num_envs, vectorization_mode=mode, vector_kwargs=own_resets, **kwargs)
 
 
+def _spec(name: str) -> gymnasium.envs.registration.EnvSpec:
+    """Return the registered environment; its name may begin with the module that registers it."""
+    module, _, name = name.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return gymnasium.spec(name)
+
+
 def _reject(given: dict[str, Any], envs: VectorEnv) -> None:
-    without_effect = [name for name, value in given.items() if value is not None and value != envs.num_envs]
+    same_number = {"num_envs": envs.num_envs}
+    without_effect = [
+        name for name, value in given.items() if value is not None and value != same_number.get(name)
+    ]
     if without_effect:
         raise ValueError(
             f"{', '.join(without_effect)} cannot change a vector environment that exists, of {envs.num_envs} "
@@ -229,7 +243,9 @@ def _resets_itself(envs: VectorEnv) -> bool:
         ValueError: If it does so in the step after, and in no other way.
     """
     mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-    if mode == AutoresetMode.NEXT_STEP and not _takes_masks(envs):
+    # Without shared memory an AsyncVectorEnv resets an environment again that was reset by a mask.
+    unshared = isinstance(envs.unwrapped, AsyncVectorEnv) and not envs.unwrapped.shared_memory
+    if mode == AutoresetMode.NEXT_STEP and (unshared or not _takes_masks(envs)):
         raise ValueError(
             f"{_name_of(envs)} begins an episode in the step after its end (AutoresetMode.NEXT_STEP), where the "
             "policy's action is not applied; construct it with AutoresetMode.SAME_STEP"
@@ -238,10 +254,11 @@ def _resets_itself(envs: VectorEnv) -> bool:
 
 
 def _registered_length(envs: VectorEnv) -> int | None:
-    spec = envs.spec
-    if spec is None and isinstance(envs.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
+    if isinstance(envs.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
         spec = envs.unwrapped.get_attr("spec")[0]
-    registered = None if spec is None else spec.max_episode_steps
+        return None if spec is None else spec.max_episode_steps
+    spec = envs.spec
+    registered = None if spec is None else spec.kwargs.get("max_episode_steps", spec.max_episode_steps)
     return registered or getattr(envs.unwrapped, "max_episode_steps", None)
 
 

@@ -51,7 +51,9 @@ class ActionRange:
         half = torch.where(self._scaled, 0.5 * (self._high - self._low), 1.0)
         scaled = self._low + (actions.clamp(-1.0, 1.0) + 1.0) * half
         actions = torch.where(self._scaled, scaled, actions).clamp(self._low, self._high)
-        return actions.numpy().reshape(-1, *self._space.shape).astype(self._space.dtype)
+        in_space = actions.numpy().reshape(-1, *self._space.shape).astype(self._space.dtype)
+        # A limit of float64 is seldom a float32.
+        return np.clip(in_space, self._space.low, self._space.high)
 
 
 class ObservationGroup:
@@ -142,17 +144,19 @@ def _parts(name: str, selection: Any, is_dict: bool) -> Mapping[str, Indices | N
 
 def _columns(name: str, space: Box, indices: Indices | None) -> list[int] | None:
     size = int(np.prod(space.shape))
-    if indices is None or indices == slice(None):
+    if indices is None or (isinstance(indices, slice) and indices == slice(None)):
         return None
     if _is_image(space):
         raise ValueError(f"observation group {name!r} takes indices of an image; take the whole entry")
-    columns = list(range(size)[indices]) if isinstance(indices, slice) else [int(index) for index in indices]
+    columns = list(range(size)[indices]) if isinstance(indices, slice) else list(indices)
     for index in columns:
+        if isinstance(index, (bool, np.bool_)):
+            raise ValueError(f"observation group {name!r} is a mask; give the indices of its numbers")
         if not -size <= index < size:
             raise ValueError(f"observation group {name!r} has index {index}, but there are {size} numbers")
     if not columns:
         raise ValueError(f"observation group {name!r} is empty")
-    return columns
+    return [int(index) for index in columns]
 
 
 def _is_image(space: Box) -> bool:

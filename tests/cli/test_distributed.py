@@ -30,6 +30,9 @@ def only_run(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_torchrun_restarts_a_killed_run_from_its_last_checkpoint(tmp_path):
+    another = tmp_path / "logs" / "rsl_rl" / "distillation" / "9999-01-01_00-00-00"
+    another.mkdir(parents=True)
+    (another / "torchrun.json").write_text('{"until": 1, "torchrun": "another"}')
     mortal = ["env.expert={}", "agent.obs_groups.teacher=[expert]"]
     mortal += ["agent.teacher.class_name=tests.support.ranks:MortalTeacher"]
     done = subprocess.run(
@@ -40,7 +43,7 @@ def test_torchrun_restarts_a_killed_run_from_its_last_checkpoint(tmp_path):
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) <= 1
     assert all("rank 0 of 2 stops: another process of the run has ended" in line for line in errors)
-    first, second = sorted((tmp_path / "logs" / "rsl_rl" / "distillation").iterdir())
+    first, second, _ = sorted((tmp_path / "logs" / "rsl_rl" / "distillation").iterdir())
     assert newest_intact(first)[0] == first / "model_1.pt"
     assert f"[Run] continuing from logs/rsl_rl/distillation/{first.name}/model_1.pt" in done.stdout
     assert newest_intact(second)[0] == second / "model_5.pt"

@@ -70,6 +70,10 @@ def only_terminations(self, obs, rewards, dones, extras):
     return obs, rewards, torch.zeros_like(dones), {"time_outs": dones > 0}
 
 
+def time_outs_in_a_column(self, obs, rewards, dones, extras):
+    return obs, rewards, dones, {"time_outs": extras["time_outs"][:, None]}
+
+
 DEFECTS = {
     "a missing attribute": (lambda: _without("cfg"), "cfg is missing: its configuration"),
     "no actions": (lambda: toy(num_actions=0), "num_actions must be an int of at least 1, got 0"),
@@ -113,6 +117,11 @@ DEFECTS = {
         lambda: stepping(lambda self, obs, rewards, dones, extras: (obs, rewards, dones[0], extras), 1),
         r"step 0: dones must be a tensor of shape \(1,\), got shape \(\)",
     ),
+    "time-outs as a column": (
+        lambda: stepping(time_outs_in_a_column),
+        r"extras\['time_outs'\] must be a tensor of shape \(6,\), got shape \(6, 1\)",
+    ),
+    "no longest episode": (lambda: toy(max_episode_length=None), "max_episode_length must be at least 1 step"),
     "extras of None": (
         lambda: stepping(lambda self, obs, rewards, dones, extras: (obs, rewards, dones, None)),
         "extras must be a dict, got NoneType",
@@ -190,5 +199,7 @@ def test_what_is_seldom_meant_is_a_hint_in_the_log(caplog):
     (converted,) = foundation.check_env(observing(extended(extra=torch.zeros(6, 2, dtype=torch.float64))))[:1]
     assert "'extra' has dtype torch.float64, and is converted to torch.float32" in converted
     assert foundation.check_env(CueEnv(4)) == [NO_STATE]
+    column = stepping(lambda self, obs, rewards, dones, extras: (obs, rewards[:, None], dones, extras))
+    assert foundation.check_env(column) == ["rewards have shape (6, 1): rsl_rl's own runner needs (6,)"]
     assert "nothing is known of resets" in foundation.check_env(ToyEnv(), steps=2)[0]
     assert NO_STATE in caplog.text

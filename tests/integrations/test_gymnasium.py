@@ -159,7 +159,9 @@ def test_unscaled_actions_have_the_spaces_units_and_limitless_ones_are_passed_on
 
 
 def test_groups_are_the_columns_that_they_name():
-    env = GymnasiumVecEnv(PENDULUM, 2, {"student": range(5), "teacher": slice(None), "last": [-1, 0]}, seed=1)
+    env = GymnasiumVecEnv(
+        PENDULUM, 2, {"student": range(5), "teacher": slice(None), "last": np.array([-1, 0])}, seed=1
+    )
     obs = env.get_observations()
     assert torch.equal(obs["student"], obs["teacher"][:, :5])
     assert torch.equal(obs["last"], obs["teacher"][:, [-1, 0]])
@@ -240,6 +242,7 @@ def test_environments_without_state_or_with_a_wrapper_that_has_one_give_none():
         (lambda: wrapped(action=spaces.Discrete(3)), r"action space is Discrete\(3\); .* Box of floats"),
         (lambda: wrapped(obs=spaces.Discrete(3)), r"observation space is Discrete\(3\).*FlattenObservation"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": [9]}), "'student' has index 9, but there are 9 numbers"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": np.arange(9) < 5}), "'student' is a mask; give the ind"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": []}), "'student' is empty"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {}), "groups is empty"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": "joints"}), "'student' names an entry"),
@@ -251,6 +254,43 @@ def test_what_cannot_work_is_one_line(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_may_begin_with_the_module_that_registers_it():
+    env = GymnasiumVecEnv(f"foundation.integrations.gymnasium:{POINT_CTRL}", 2)
+    assert env.max_episode_length == 500
+
+
+def test_an_argument_of_the_environment_sets_its_longest_episode():
+    assert GymnasiumVecEnv(PENDULUM, 1, max_episode_length=1500).max_episode_length == 1500
+    assert GymnasiumVecEnv(PENDULUM, 1, max_episode_steps=1500).max_episode_length == 1500
+
+
+def test_a_state_restored_in_the_same_process_has_its_own_time_left():
+    limited = SyncVectorEnv([lambda: gymnasium.wrappers.TimeLimit(Restorable(end=100), 20)])
+    env = GymnasiumVecEnv(limited, max_episode_length=20)
+    for _ in range(5):
+        env.step(torch.zeros(1, 2))
+    state = env.state_dict()
+    for _ in range(10):
+        env.step(torch.zeros(1, 2))
+    env.load_state_dict(state)
+    dones = [int(env.step(torch.zeros(1, 2))[2]) for _ in range(15)]
+    assert dones == [0] * 14 + [1]
+
+
+def test_actions_at_a_limit_of_float64_stay_inside():
+    space = spaces.Box(-0.4, 0.4, (1,), np.float64)
+    env = GymnasiumVecEnv(counters(1, action=space), max_episode_length=9)
+    env.step(torch.ones(1, 1))
+    assert space.contains(env.unwrapped.envs[0].applied[0])
+
+
+def test_a_vector_environment_that_would_reset_twice_is_refused():
+    envs = AsyncVectorEnv([Counter] * 2, shared_memory=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match=r"begins an episode in the step after .* AutoresetMode\.SAME_STEP"):
+        GymnasiumVecEnv(envs, max_episode_length=5)
+    envs.close()
 
 
 def test_a_longest_episode_beyond_the_environments_own_is_refused_and_a_shorter_one_taken():

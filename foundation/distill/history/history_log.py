@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from foundation.distill import ranks
 from foundation.distill.checkpoint.files import FileDigest, atomic_save
 from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import RESUME_FOLDER
@@ -78,6 +79,9 @@ class HistoryLog:
             lost = self._lost(slots)
             kept = {number: one for number, one in self._segments.items() if one.live > lost.get(number, 0)}
             yield {one.name: one.digest for one in (*kept.values(), *written.values())}
+        except ranks.LostRankError:
+            # The first process may have listed the files by then.
+            raise
         except BaseException:
             for one in written.values():
                 (self._run_dir / one.name).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,11 +65,18 @@ class BaseRunner(ContinuedRunner):
         self._rng_to_restore: dict[str, Any] | None = None
 
     def _configure_multi_gpu(self) -> None:
-        """Join the processes that torchrun has started, on CPUs too; see rsl_rl."""
-        if ranks.launched_size() == 1 or torch.device(self.device).type != "cpu":
+        """Join the processes that torchrun has started, on CPUs too; see rsl_rl.
+
+        Raises:
+            ValueError: If the device is a GPU of another process.
+        """
+        if ranks.launched_size() == 1:
             super()._configure_multi_gpu()
             return
-        self.cfg["multi_gpu"] = described = ranks.join_on_cpu()
+        device, local = torch.device(self.device), os.environ.get("LOCAL_RANK", "0")
+        if device.type != "cpu" and str(device) != f"cuda:{local}":
+            raise ValueError(f"process {local} of this machine trains on cuda:{local} or cpu, got {device}")
+        self.cfg["multi_gpu"] = described = ranks.join(device)
         self.is_distributed, self.gpu_world_size = True, described["world_size"]
         self.gpu_local_rank, self.gpu_global_rank = described["local_rank"], described["global_rank"]
 
@@ -149,12 +157,13 @@ class BaseRunner(ContinuedRunner):
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
     def save(self, path: str, infos: dict | None = None) -> None:
-        """Write a checkpoint whole or not at all; see :class:`Checkpoints`."""
+        """Write a checkpoint whole or not at all; see :class:`Checkpoints`.
+
+        With several processes a numbered checkpoint in the run's folder needs all of them.
+        """
         target = Path(path)
         if self.checkpoints.has(target) or not self.checkpoints.save(target, infos):
             return
-        if self.run_dir is None and self.shard_dir is not None:
-            return  # the first process does the rest
         if self.cfg.get("upload_model", True):
             self.logger.save_model(path, max(self.last_completed_iteration, 0))
         if self.after_save:
@@ -219,10 +228,18 @@ class BaseRunner(ContinuedRunner):
         return True
 
     def _save_interrupted(self) -> None:
-        if self.shard_dir is not None:
-            self.save(str(self.shard_dir / f"model_{max(self.last_completed_iteration, 0)}.pt"))
+        self._save_numbered(max(self.last_completed_iteration, 0))
         if self.run_dir is not None:
             self.logger.stop_logging_writer()
+
+    def _save_numbered(self, it: int) -> None:
+        if self.run_dir is not None:
+            self.save(str(self.run_dir / f"model_{it}.pt"))
+            return
+        # A host's ``save`` may do what only the first process is to do, such as writing ONNX.
+        target = None if self.shard_dir is None else self.shard_dir / f"model_{it}.pt"
+        if target is not None and not self.checkpoints.has(target):
+            self.checkpoints.save(target)
 
     def _on_start(self) -> None:
         # Not earlier: starting the logging service may draw random numbers.

@@ -123,8 +123,6 @@ class Checkpoints:
 
     def _save_complete(self, path: Path, infos: dict | None) -> None:
         iteration, is_first = self._run.last_completed_iteration, ranks.rank() == 0
-        if is_first:
-            manifest_path(path).unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
             # The state before the weights: weights in a run without a resume folder count as rsl_rl's own, which
             # have no manifest.
@@ -141,6 +139,8 @@ class Checkpoints:
     def _save_shard(self, path: Path, stack: contextlib.ExitStack) -> tuple[Shard, dict[str, FileDigest]]:
         """Write what this process adds to a checkpoint; the history counts as saved when the stack is left."""
         history, run_dir = self._run.history, path.parent
+        if ranks.rank() == 0:
+            manifest_path(path).unlink(missing_ok=True)
         prefix = f"rank{ranks.rank()}_" if ranks.rank() else ""
         state_name = f"{RESUME_FOLDER}/{prefix}state_{path.stem.removeprefix('model_')}.pt"
         files = {state_name: atomic_save(self._run.run_state().to_dict(), run_dir / state_name)}
@@ -156,7 +156,12 @@ class Checkpoints:
     ) -> None:
         """Write the weights, and the manifest of all processes' files."""
         files = {path.name: atomic_save(self._run.weights(infos), path)}
-        for _, digests in shards:
+        for number, (_, digests) in enumerate(shards):
+            for name in digests:
+                if not (path.parent / name).is_file():
+                    raise OSError(
+                        f"{name} of process {number} is not there: all processes need a common file system"
+                    )
             files |= digests
         (first, _), *others = shards
         Manifest(files, first.state, first.segments, [shard for shard, _ in others]).write(manifest_path(path))

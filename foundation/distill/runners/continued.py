@@ -90,7 +90,7 @@ class ContinuedRunner(OnPolicyRunner):
             self.environment.restore_training(state.get("env_training", {}))
             self._load_dealt_state([(load_checkpoint(run_dir / one.state, "cpu"), one) for one in shards], run_dir)
             logger.warning(
-                f"[Resume] saved by {_processes(len(shards))}, continued by {_processes(ranks.world_size())}: the "
+                f"[Resume] saved by {_processes(len(shards))}, continued by {_processes(ranks.world_size())}: a "
                 "history is dealt out anew, episodes and random states begin anew"
             )
             return

@@ -78,7 +78,8 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         """
         self.alg.learning_rates.check(self.current_learning_iteration + num_learning_iterations - 1)
         if self.is_distributed:
-            self._shard_dir = ranks.gathered(self.run_dir)[0]
+            self._shard_dir, *_ = ranks.gathered(self.run_dir)
+            ranks.require_same("iterations", (self.current_learning_iteration, num_learning_iterations))
         super().learn(num_learning_iterations, init_at_random_ep_len)
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
@@ -118,10 +119,6 @@ class DaggerRunner(BaseRunner, DistillationRunner):
         self._save_numbered(self.current_learning_iteration)
         if self.logger.writer is not None:
             self.logger.stop_logging_writer()
-
-    def _save_numbered(self, it: int) -> None:
-        if self.shard_dir is not None:
-            self.save(str(self.shard_dir / f"model_{it}.pt"))
 
     def make_collector(self) -> Collector:
         """Return the collector of this run's rollouts."""

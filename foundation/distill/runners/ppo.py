@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from foundation.distill.checkpoint import (
     convert_checkpoint,
     load_checkpoint,
 )
+from foundation.distill.checkpoint.manifest import Shard
 from foundation.distill.checkpoint.run_state import PpoRunState
 from foundation.distill.checkpoint.weights import load_weights, require_optimizer
 from foundation.distill.observations import convert_storage, converted, prepare_inputs
@@ -170,6 +172,9 @@ class PpoRunner(BaseRunner):
         """Return everything besides the weights that the next iteration reads."""
         hidden = [moved(model.get_hidden_state(), "cpu") for model in (self.alg.actor, self.alg.critic)]
         return PpoRunState(**self._common_state(), hidden=hidden, learning_rate=self.alg.learning_rate)
+
+    def _load_dealt_state(self, shards: list[tuple[dict[str, Any], Shard]], run_dir: Path) -> None:
+        self._load_own_state(shards[0][0], False, ())
 
     def _load_own_state(self, state: dict[str, Any], env_restored: bool, parts: Parts) -> None:
         # rsl_rl 5.4 does not restore the learning rate of the adaptive schedule.
