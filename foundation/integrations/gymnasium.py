@@ -21,6 +21,7 @@ from foundation.extras import needs_extra
 
 with needs_extra("gymnasium", "foundation.integrations.gymnasium"):
     import gymnasium
+    from gymnasium.envs.registration import EnvSpec
     from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
     from foundation.integrations.gymnasium_spaces import ActionRange, Selection, observation_groups
@@ -210,7 +211,7 @@ def _make(
     return gymnasium.make_vec(name, num_envs, vectorization_mode=mode, vector_kwargs=own_resets, **kwargs)
 
 
-def _spec(name: str) -> gymnasium.envs.registration.EnvSpec:
+def _spec(name: str) -> EnvSpec:
     """Return the registered environment; its name may begin with the module that registers it."""
     module, _, name = name.rpartition(":")
     if module:

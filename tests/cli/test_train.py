@@ -13,7 +13,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from foundation.cli import prepare, train
+from foundation.cli import prepare, run_folder, train
 from foundation.cli.flags import parse
 from foundation.distill.checkpoint import load_checkpoint
 from foundation.sim.usd import CF2X_USD_PATH
@@ -273,16 +273,16 @@ def test_settings_of_a_continued_run_are_checked_against_its_own_and_not_the_def
 
 
 def test_a_runs_folder_is_never_used_twice_and_one_that_appears_meanwhile_is_refused(empty, monkeypatch):
-    class Stopped(prepare.datetime):
+    class Stopped(run_folder.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr(prepare, "datetime", Stopped)
+    monkeypatch.setattr(run_folder, "datetime", Stopped)
     short = ["--task", "point_ctrl", "--num_envs", "2", "--max_iterations", "1", "agent.num_steps_per_env=4"]
     train.main(short)
     train.main(short)
     folder = empty / "logs" / "rsl_rl" / "point_ctrl_direct"
     assert sorted(path.name for path in folder.iterdir()) == ["2026-01-02_03-04-05", "2026-01-02_03-04-05_2"]
     # As if another run had created its folder between the choice of a name and the first file.
-    assert prepare.claim(folder / "2026-01-02_03-04-05") == folder / "2026-01-02_03-04-05_3"
+    assert run_folder.claim(folder / "2026-01-02_03-04-05") == folder / "2026-01-02_03-04-05_3"

@@ -130,8 +130,8 @@ def test_a_newer_format_is_refused_by_its_number(run, tmp_path):
     shutil.copytree(run, tmp_path / "copy")
     path = tmp_path / "copy" / "model_3.manifest.json"
     contents = json.loads(path.read_bytes())
-    path.write_text(json.dumps(contents | {"format": 2}, indent=1))
-    with pytest.raises(CheckpointError, match="has format 2, this release reads up to 1; upgrade"):
+    path.write_text(json.dumps(contents | {"format": 3}, indent=1))
+    with pytest.raises(CheckpointError, match="has format 3, this release reads up to 2; upgrade"):
         Manifest.read(path)
 
 
