@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from foundation.distill.algorithm.resumable import ResumableDistillation
@@ -73,7 +74,7 @@ def _check_fields(alg: ResumableDistillation, recording: Recording, shape: RowSh
             raise DatasetError(
                 f"init_dataset {folder} has {what} of shape {list(shape_there)}, and this run has {list(size)}"
             )
-        if torch.from_numpy(values[:0]).dtype != dtype:
+        if torch.from_numpy(np.empty(0, values.dtype)).dtype != dtype:
             raise DatasetError(f"init_dataset {folder} has {what} of type {values.dtype}, and this run of {dtype}")
 
 
