@@ -5,11 +5,13 @@ Importing this package imports neither torch nor Warp; submodules that need them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
+
+    from foundation.distill.env_check import check_env
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "check_env", "make_env"]
@@ -48,26 +50,10 @@ def make_env(
         return create_env(task, env_cfg, device, seed)
 
 
-def check_env(
-    env: VecEnv,
-    obs_groups: Mapping[str, Sequence[str]] | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-) -> list[str]:
-    """Run random actions in an environment of your own, and say what is wrong with it.
+def __getattr__(name: str) -> Any:
+    # Of the plug-in, whose import takes seconds.
+    if name == "check_env":
+        from foundation.distill.env_check import check_env
 
-    Args:
-        env: An environment of rsl_rl; its episodes go on where the check leaves them.
-        obs_groups: Observation groups of each policy, as in a runner's configuration.
-        steps: Steps to run; None means one and a half of the longest episode, at most 2000.
-        seed: Seed of the actions.
-
-    Returns:
-        Hints: what works, but is seldom meant.
-
-    Raises:
-        EnvCheckError: If training would fail or learn from wrong data; one line per defect.
-    """
-    from foundation.distill.env_check import check_env as check
-
-    return check(env, obs_groups, steps, seed)
+        return check_env
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

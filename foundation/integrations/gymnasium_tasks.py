@@ -23,8 +23,6 @@ from gymnasium.vector.utils import batch_space
 import foundation
 from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
 
-POINT_CTRL = "Foundation/PointCtrl-v0"
-
 
 class PointCtrlVectorEnv(VectorEnv):
     """Quadrotors that fly to the origin and stay there.

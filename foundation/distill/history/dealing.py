@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,12 +10,9 @@ from tensordict import TensorDict
 
 from foundation.distill.history.dataset import AggregatedDataset
 from foundation.distill.history.older_rows import with_origins
-from foundation.distill.history.origins import ORIGIN, as_field, isolated, span_of_isolated
-from foundation.distill.history.row_format import RowFormat
+from foundation.distill.history.origins import ORIGIN, as_field, isolated
+from foundation.distill.history.row_format import Parts, RowFormat
 from foundation.distill.tensors import moved
-
-Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Slots (B,) and records (B, words) of saved rows, later ones replacing earlier ones."""
 
 
 def deal(
@@ -53,9 +50,7 @@ def deal(
             slots = torch.arange(len(buffer), len(buffer) + len(own))
             rows[ORIGIN] = as_field(isolated(slots, width, layout.burn_in)).to(buffer.device)
             buffer.append(rows)
-    span = span_of_isolated(len(buffer), width)
-    dataset.origins.spans, dataset.origins.next = [span], span.end
-    dataset.origins.interrupt()
+    dataset.origins.forget(len(buffer), width)
 
 
 def records_of(size: int, row_format: RowFormat, parts: Parts) -> torch.Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from foundation.distill.history.origins import ORIGIN, Origins, as_field, isolated, span_of_isolated
-from foundation.distill.history.row_format import RowFormat
-
-Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Slots (B,) and records (B, words)."""
+from foundation.distill.history.origins import ORIGIN, Origins, as_field, isolated
+from foundation.distill.history.row_format import Parts, RowFormat
 
 
 def with_origins(state: dict[str, Any], parts: Parts | None, burn_in: int) -> tuple[dict[str, Any], Parts | None]:
@@ -52,7 +49,6 @@ def with_origins(state: dict[str, Any], parts: Parts | None, burn_in: int) -> tu
             size += count
         held = {**held, "waiting": waiting}
     origins = Origins()
-    origins.spans = [span_of_isolated(size, width)]
-    origins.next = origins.spans[0].end
+    origins.forget(size, width)
     state = {**state, "history": history, "filter": held, "origins": origins.state_dict()}
     return state, None if parts is None else converted_parts(parts)

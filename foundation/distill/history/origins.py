@@ -96,6 +96,17 @@ class Origins:
         """Begin the next rollout with environments that do not go on where they were."""
         self._continues = False
 
+    def forget(self, rows: int, width: int) -> None:
+        """Keep of so many rows of :func:`isolated` only that they are there.
+
+        Args:
+            rows: Number of rows.
+            width: Steps of a row.
+        """
+        self.next = max(rows, 1) * (width + 1)
+        self.spans = [Span(0, self.next, UNKNOWN, self.next, 1, 0)]
+        self.interrupt()
+
     def state_dict(self) -> dict[str, Any]:
         """Return all spans, int64 (K, 6), and what the next rollout's numbers depend on."""
         spans = torch.tensor(self.spans, dtype=torch.int64).view(-1, len(Span._fields))
@@ -126,9 +137,3 @@ def isolated(slots: torch.Tensor, width: int, burn_in: int) -> torch.Tensor:
         burn_in: Steps of a row before the first that counts.
     """
     return slots.long() * (width + 1) + burn_in
-
-
-def span_of_isolated(rows: int, width: int) -> Span:
-    """Return the span of so many rows of :func:`isolated`."""
-    end = max(rows, 1) * (width + 1)
-    return Span(0, end, UNKNOWN, end, 1, 0)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 
 _WORD = torch.int64
+
+Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
+"""Slots (B,) and records (B, words) of saved rows, later ones replacing earlier ones."""
 
 
 class RowFormat:

@@ -62,7 +62,6 @@ class BaseRunner(ContinuedRunner):
         self.first_iteration = 0
         """First iteration of the last call of :meth:`learn`."""
         self._stop = StopRequest()
-        self._rng_to_restore: dict[str, Any] | None = None
 
     def _configure_multi_gpu(self) -> None:
         """Join the processes that torchrun has started, on CPUs too; see rsl_rl.

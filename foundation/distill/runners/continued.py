@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from rsl_rl.runners import OnPolicyRunner
 
 from foundation.distill import ranks
@@ -17,14 +15,12 @@ from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest, Shard
 from foundation.distill.env_state import counter_in
 from foundation.distill.history.history_log import saved_rows
+from foundation.distill.history.row_format import Parts
 from foundation.distill.log import logger
 from foundation.distill.runners.best_model import BestModel
 from foundation.distill.runners.checkpointing import verified_manifest
 from foundation.distill.runners.environment import ResumableEnvironment
 from foundation.distill.runners.logger import RunLogger
-
-Parts = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Slots (B,) and records (B, words) of a saved history."""
 
 
 class ContinuedRunner(OnPolicyRunner):

@@ -21,10 +21,10 @@ from foundation.distill.fast_paths import fastest
 from foundation.distill.history.buffer import RowBuffer
 from foundation.distill.history.dealing import deal
 from foundation.distill.history.history_log import saved_rows
+from foundation.distill.history.row_format import Parts
 from foundation.distill.log import logger
 from foundation.distill.rollout.collector import Collector
 from foundation.distill.runners.base import BaseRunner
-from foundation.distill.runners.continued import Parts
 from foundation.distill.runners.report import IterationReport
 
 

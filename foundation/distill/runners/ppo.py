@@ -25,10 +25,10 @@ from foundation.distill.checkpoint import (
 from foundation.distill.checkpoint.manifest import Shard
 from foundation.distill.checkpoint.run_state import PpoRunState
 from foundation.distill.checkpoint.weights import load_weights, require_optimizer
+from foundation.distill.history.row_format import Parts
 from foundation.distill.observations import convert_storage, converted, prepare_inputs
 from foundation.distill.runner_keys import check_runner_cfg
 from foundation.distill.runners.base import BaseRunner
-from foundation.distill.runners.continued import Parts
 from foundation.distill.runners.report import IterationReport
 from foundation.distill.tensors import gradient_norm, moved
 
