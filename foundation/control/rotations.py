@@ -56,3 +56,12 @@ def twist_and_swing(q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
     # angle / sin(angle / 2) tends to 2 without a tilt.
     scale = torch.where(sine > 1e-6, 2.0 * torch.atan2(sine, cosine) / sine.clamp(min=1e-6), 2.0) / cosine
     return twist, 2.0 * torch.atan2(z, w), torch.stack([(w * x + z * y) * scale, (w * y - z * x) * scale], dim=-1)
+
+
+def roll_pitch_yaw(q: torch.Tensor) -> torch.Tensor:
+    """Return roll, pitch and yaw [rad], for turns about z, then the new y, then the new x axis, shape (N, 3)."""
+    x, y, z, w = q.unbind(-1)
+    roll = torch.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x**2 + y**2))
+    pitch = torch.asin((2.0 * (w * y - x * z)).clamp(-1.0, 1.0))
+    yaw = torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y**2 + z**2))
+    return torch.stack([roll, pitch, yaw], dim=-1)
