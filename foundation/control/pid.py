@@ -6,7 +6,8 @@ Position, velocity, attitude and rate loops follow each other as in bitcraze/cra
 (:mod:`foundation.control.pid_cfg`). What differs:
 
 * All loops run once per control step, 100 times per second by default; the firmware runs attitude and rates at
-  500 Hz. The rate gains stay as they are: with twice the rate gains every named vehicle still flies at 100 Hz.
+  500 Hz. The rate gains stay as they are. That costs margin: at 100 Hz the highest gains without oscillations are
+  2.5 (Flightmare) to 8.5 (``cf2x_L250``) times these, at 500 Hz more than 12 times (``benchmarks/pid.py``).
 * The reference's velocity is fed forward, since positions and velocities come relative to the reference. The
   firmware drops it where a position is given, and then flies half a second behind a moving reference. Whoever
   passes the vehicle's own velocity gets that.

@@ -155,15 +155,13 @@ def test_every_named_vehicle_is_within_a_centimetre_five_seconds_after_starting_
 
 
 def test_twice_the_rate_gains_still_fly_at_100_hz_and_eight_times_do_not():
-    begin = hovering(VEHICLE, (0.1, 0.1, 0.0))
-    rates = {}
+    begin, rates = hovering(VEHICLE, (0.1, 0.1, 0.0)), {}
     for factor in (1.0, 2.0, 8.0):
         names = ("tilt_rate", "tilt_rate_integral", "tilt_rate_derivative")
         cfg = replace(PidCfg(), **{name: factor * getattr(PidCfg(), name) for name in names})
         last = fly(VEHICLE, begin, 2.0, cfg=cfg)[-30:]
         rates[factor] = max(np.abs(state.ang_vel_b[:, :2]).max() for state in last)
-    assert rates[1.0] < 0.1
-    assert rates[2.0] < 0.1
+    assert max(rates[1.0], rates[2.0]) < 0.1
     assert rates[8.0] > 0.3
 
 
@@ -267,9 +265,7 @@ def test_no_command_leaves_the_range_and_none_is_undefined_in_any_attitude():
     pid = CascadedPid(VEHICLE, count, dtype=torch.float64)
     for _ in range(3):
         command = commands(pid, state, vehicle=rows)
-        assert (command >= 0.0).all()
-        assert (command <= 1.0).all()
-    assert (command.max(1) == 1.0).any()
+        assert 0.0 <= command.min() < command.max() == 1.0
 
 
 def test_the_integral_of_a_loop_grows_to_its_limit_and_leaves_it_at_once():
