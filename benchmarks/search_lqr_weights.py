@@ -158,7 +158,7 @@ def main() -> None:
         measure(args.measure)
         return
     shipped, student = LqrCfg(), Student(args.others, args.rotor, args.late, args.rate_price, args.free_rate)
-    names = [item.name for item in fields(LqrCfg)]
+    names = [item.name for item in fields(LqrCfg) if item.name != "preview"]
 
     def weights(logs: np.ndarray) -> LqrCfg:
         return LqrCfg(**dict(zip(names, np.exp(logs).tolist(), strict=True)))

@@ -15,7 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from foundation.control.lqr import LqrCfg
 from foundation.tasks import TASKS, resolve
+from foundation.tasks.point_ctrl.paths_cfg import PathsCfg
 from foundation.tasks.saved_params import settings
 
 PAGE = Path(__file__).parent / "SETTINGS.md"
@@ -48,17 +50,29 @@ def page() -> str:
         parts.append(
             "\n".join(f"| `{name}` | `{value}` | {text} |" for name, value, text in rows(cfg, group)) + "\n"
         )
-    return "\n".join([*parts, others()])
+    return "\n".join([*parts, optional(), others("foundation", "distillation"), others("tracking", "foundation")])
 
 
-def others() -> str:
-    """Return the section of task foundation: the defaults in which it differs from task distillation."""
-    lines = ["## Task `foundation`\n", "Its defaults where they are not those of task `distillation`.\n"]
+def optional() -> str:
+    """Return the section of the environment's groups that are None unless a task or a setting asks for them."""
+    lines = [
+        "## Optional groups of the environment\n",
+        "None by default in tasks `point_ctrl` and `distillation`. `env.paths={}` turns a group on with these "
+        "defaults, `env.paths={speed:[0.2,1.0]}` with one of them changed.\n",
+        "| setting | default | meaning |\n| --- | --- | --- |",
+    ]
+    for name, cfg in (("env.expert", LqrCfg()), ("env.paths", PathsCfg())):
+        lines += [f"| `{setting}` | `{value}` | {text} |" for setting, value, text in rows(cfg, name)]
+    return "\n".join(lines) + "\n"
+
+
+def others(task: str, base: str) -> str:
+    """Return the section of a task: the defaults in which it differs from another task."""
+    lines = [f"## Task `{task}`\n", f"Its defaults where they are not those of task `{base}`.\n"]
     lines.append("| setting | default |\n| --- | --- |")
     for group in ("env", "agent"):
         first, second = (
-            dict(settings(asdict(resolve(getattr(TASKS[task], f"{group}_cfg"))()), group))
-            for task in ("distillation", "foundation")
+            dict(settings(asdict(resolve(getattr(TASKS[one], f"{group}_cfg"))()), group)) for one in (base, task)
         )
         lines += [f"| `{name}` | `{value}` |" for name, value in second.items() if first.get(name) != value]
     return "\n".join(lines) + "\n"

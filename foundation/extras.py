@@ -8,6 +8,7 @@ from collections.abc import Iterator
 _PACKAGES = {
     "quadrotor": ("hydra", "matplotlib", "omegaconf", "psutil", "pxr", "rich", "tensorboard", "warp", "yaml"),
     "gymnasium": ("gymnasium",),
+    "raptor": ("foundation_policy", "importlib_resources"),
     "datasets": ("PIL", "gymnasium", "h5py", "minari", "pyarrow"),
 }
 """What extras bring, under the names of the imports."""

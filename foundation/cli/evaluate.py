@@ -88,7 +88,7 @@ def evaluate(args: argparse.Namespace, overrides: list[str], command: str) -> No
         print(f"[Evaluate] {role}: {policy.path}", flush=True)
     seeds = range(args.seed, args.seed + args.num_seeds)
     result = evaluation.evaluate(
-        policies, make_env, seeds, task=args.task, record_flights=report is not None, progress=_Progress
+        policies, make_env, seeds, task=args.task, record_flights=report is not None, progress=Progress
     )
     print(f"\n{result}")
     if result.share is not None:
@@ -144,18 +144,20 @@ def _write(path: Path, text: str) -> None:
     print(f"[Evaluate] wrote {path}")
 
 
-class _Progress:
+class Progress:
     """Prints progress and the time left to stderr, at most once a second."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, label: str, command: str = "Evaluate") -> None:
+        """Start the clock; lines begin with the command and a label."""
+        self._label = f"[{command}] {label}"
         self._start = time.monotonic()
         self._last = self._start
 
     def __call__(self, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` steps are done."""
         now = time.monotonic()
         if now - self._last < 1.0:
             return
         self._last = now
         left = (now - self._start) * (total - done) / done
-        print(f"[Evaluate] {self._label}: step {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(f"{self._label}: step {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)

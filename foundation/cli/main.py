@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a teacher, or distil a student from one",
     "play": "fly a policy: a picture, live in a browser, a recording, a video",
     "evaluate": "compare teacher and student on the same seeds",
+    "track": "fly a policy along a path and measure how well it follows",
     "runs": "list runs with their key figures",
     "compare": "compare runs: figures, settings that differ, overlaid curves",
     "export": "write a policy as ONNX, TorchScript, C, or for the Crazyflie",

@@ -58,14 +58,19 @@ class LqrCfg:
     """Distance from the target at which the regulator has gone most of the way from stiff to calm [m]; a velocity
     counts as the distance that it covers in 0.3 s."""
 
+    preview: float = 0.1
+    """How far ahead the motion of a moving reference is fed forward [s]; tilt and rotors lag by about as much."""
+
     def __post_init__(self) -> None:
-        """Check that every weight is positive.
+        """Check that every weight is positive, and the preview not negative.
 
         Raises:
             ValueError: Names the weight.
         """
+        if not self.preview >= 0.0:
+            raise ValueError(f"LqrCfg.preview must be at least 0 s, got {self.preview}")
         for item in fields(self):
-            if not getattr(self, item.name) > 0.0:
+            if item.name != "preview" and not getattr(self, item.name) > 0.0:
                 raise ValueError(f"LqrCfg.{item.name} must be positive, got {getattr(self, item.name)}")
 
 

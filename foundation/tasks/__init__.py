@@ -31,6 +31,7 @@ __all__ = [
 
 _POINT_CTRL = "foundation.tasks.point_ctrl"
 _FOUNDATION = "foundation.tasks.foundation"
+_TRACKING = "foundation.tasks.tracking"
 
 TASKS = {
     "point_ctrl": TaskSpec(
@@ -49,6 +50,12 @@ TASKS = {
         env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
         env_cfg=f"{_FOUNDATION}.foundation_env_cfg:foundation_env_cfg",
         agent_cfg=f"{_FOUNDATION}.foundation_agent_cfg:foundation_runner_cfg",
+        runner="foundation.distill.runners.dagger:DaggerRunner",
+    ),
+    "tracking": TaskSpec(
+        env=f"{_POINT_CTRL}.point_ctrl_env:PointCtrlEnv",
+        env_cfg=f"{_TRACKING}.tracking_env_cfg:tracking_env_cfg",
+        agent_cfg=f"{_TRACKING}.tracking_agent_cfg:tracking_runner_cfg",
         runner="foundation.distill.runners.dagger:DaggerRunner",
     ),
 }

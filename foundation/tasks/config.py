@@ -132,6 +132,33 @@ def _merge(node: DictConfig, update: dict[str, Any], name: str) -> DictConfig:
 
 
 def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) -> None:
+    setting, value = _parsed(override)
+    group, _, key = setting.partition(".")
+    if group not in groups or not key:
+        raise ConfigError(
+            f"override {override!r} must begin with {' or '.join(g + '.' for g in groups)}, as in env.sim.dt=0.01"
+        )
+    _set(tree, setting, value, f"override {override!r}")
+
+
+def parse_values(overrides: Sequence[str], group: str) -> dict[str, Any]:
+    """Return the values of overrides ``group.name=value`` by name.
+
+    Raises:
+        ConfigError: If one is not in Hydra's grammar, or names a setting within another.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        setting, value = _parsed(override)
+        name = setting.removeprefix(f"{group}.")
+        if "." in name or name in values:
+            raise ConfigError(f"override {override!r}: give {group}.NAME=VALUE once, without further dots")
+        values[name] = literal(value)
+    return values
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    """Return the setting and the value of an override."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -149,12 +176,7 @@ def _apply(tree: dict[str, DictConfig], override: str, groups: Sequence[str]) ->
         ) from error
     if parsed.is_add() or parsed.is_delete() or parsed.is_sweep_override():
         raise ConfigError(f"override {override!r} adds, deletes or sweeps; only key=value is supported")
-    group, _, key = parsed.key_or_group.partition(".")
-    if group not in groups or not key:
-        raise ConfigError(
-            f"override {override!r} must begin with {' or '.join(g + '.' for g in groups)}, as in env.sim.dt=0.01"
-        )
-    _set(tree, parsed.key_or_group, parsed.value(), f"override {override!r}")
+    return parsed.key_or_group, parsed.value()
 
 
 def _set(tree: dict[str, DictConfig], setting: str, value: Any, source: str) -> None:

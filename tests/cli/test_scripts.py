@@ -19,6 +19,7 @@ HELP = {
     "play": "--task",
     "evaluate": "--task",
     "export": "--format",
+    "track": "--path",
     "runs": "folder",
     "compare": "RUN",
     "dataset": "--output",

@@ -24,7 +24,9 @@ from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, t
 from foundation.tasks.point_ctrl.kernels.step import task_kernels
 from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM, Reset
 from foundation.tasks.point_ctrl.noise_cfg import noise_at
+from foundation.tasks.point_ctrl.paths_cfg import draw_paths
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.references import CurrentReference, ReferenceTable
 from foundation.tasks.point_ctrl.sensor_delay import SensorDelay
 from foundation.tasks.point_ctrl.vehicles import (
     descriptors,
@@ -36,7 +38,7 @@ from foundation.tasks.point_ctrl.vehicles import (
 
 
 class PointCtrlEnv(VecEnv):
-    """Quadrotors that fly to the origin and stay there.
+    """Quadrotors that fly to the origin and stay there, or follow paths.
 
     Actions are rotor commands in [-1, 1] (clipped), shape (N, 4), in the order front-right, back-right,
     back-left, front-left. Observation groups: ``student`` (N, 22) with sensor noise, ``teacher`` (N, 37),
@@ -74,9 +76,17 @@ class PointCtrlEnv(VecEnv):
         self.expert = None if cfg.expert is None else LqrExpert(vehicles, cfg.expert, cfg.sim.dt, self.device)
         late = torch.arange(self.num_envs, device=self.device) < round(cfg.noise.delayed_share * self.num_envs)
         self.sensor_delay = SensorDelay(cfg.delay_steps, late) if cfg.delay_steps else None
+        self._paths: ReferenceTable | None = None
+        known = np.column_stack([vehicles.mass, vehicles.drag])
+        self._mass_and_drag = torch.as_tensor(known, dtype=torch.float32, device=self.device)
         self._allocate(seed)
         self._record_kernels()
-        self.reset()
+        if cfg.paths is None:
+            self.reset()
+        else:
+            rng = np.random.default_rng([seed, 1])
+            paths = draw_paths(cfg.paths, rng)
+            self.follow(ReferenceTable.of(paths, self.max_episode_length, cfg.sim.dt, rng, self.device))
 
     @property
     def capturable(self) -> bool:
@@ -92,6 +102,39 @@ class PointCtrlEnv(VecEnv):
     def episode_length_buf(self, value: torch.Tensor) -> None:
         # rsl_rl assigns a new tensor, but the kernels hold the address of the old one.
         self._task["length"].copy_(value)
+
+    @property
+    def reference(self) -> CurrentReference | None:
+        """What each environment follows in this step; None if the target is the origin."""
+        return None if self._paths is None else self._paths.ahead(self._task["row"], 0)
+
+    def follow(self, paths: ReferenceTable | None) -> TensorDict:
+        """Reset every environment onto one of some paths, drawn anew with each episode.
+
+        Observations, rewards and bounds are relative to the reference from now on: position and velocity are those
+        of the vehicle less the reference's, in axes that are turned by the reference's heading, and so is the
+        rotation. The teacher's force is less the reference's acceleration over gravity.
+
+        Args:
+            paths: The paths, with a sample for every step of an episode; None is the origin again.
+
+        Returns:
+            The first observations.
+
+        Raises:
+            ValueError: If the paths are shorter than an episode.
+        """
+        if paths is not None and paths.steps <= self.max_episode_length:
+            raise ValueError(
+                f"paths must have a sample for each of an episode's {self.max_episode_length} steps and the first "
+                f"state, got {paths.steps}; sample {self.max_episode_length + 1}"
+            )
+        self._paths = paths
+        for kernel in (self._observe_all, self._env_step):
+            kernel.set("samples", 0 if paths is None else paths.samples.data_ptr())
+            kernel.set("num_paths", 0 if paths is None else paths.paths)
+            kernel.set("path_steps", 1 if paths is None else paths.steps)
+        return self.reset()[0]
 
     def reset(self) -> tuple[TensorDict, dict]:
         """Reset every environment and return the first observations."""
@@ -195,8 +238,17 @@ class PointCtrlEnv(VecEnv):
 
     def _expert_actions(self, expert: LqrExpert) -> torch.Tensor:
         sim, last_action = self.sim, self._task["episode"][:, : STUDENT["previous_action"]]
-        state = (sim.vehicle, sim.pos_w, sim.quat_wb, sim.vel_w, sim.ang_vel_b, sim.rotor)
-        return 2.0 * expert(*state, 0.5 * (last_action + 1.0), sim.force_w) - 1.0
+        pos, quat, vel, force = sim.pos_w, sim.quat_wb, sim.vel_w, sim.force_w
+        if self._paths is not None:
+            at = self._paths.ahead(self._task["row"], 0)
+            ahead = self._paths.ahead(self._task["row"], round(expert.cfg.preview / self.cfg.sim.dt))
+            mass, drag = self._mass_and_drag[sim.vehicle.long()].split([1, 3], dim=1)
+            # In the frame of the reference both are forces; drag as in level flight.
+            force = at.turned_back(force - mass * ahead.acceleration) - drag * at.turned_back(ahead.velocity)
+            pos, vel = at.turned_back(pos - at.position), at.turned_back(vel - at.velocity)
+            quat = at.relative_attitude(quat)
+        state = (sim.vehicle, pos, quat, vel, sim.ang_vel_b, sim.rotor)
+        return 2.0 * expert(*state, 0.5 * (last_action + 1.0), force) - 1.0
 
     def _delayed(self, obs: TensorDict, advance: bool) -> TensorDict:
         delay = self.sensor_delay
@@ -216,7 +268,8 @@ class PointCtrlEnv(VecEnv):
 
     def _state_tensors(self) -> dict[str, torch.Tensor]:
         late = {} if self.sensor_delay is None else {"measured": self.sensor_delay.measured}
-        return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | self._task | late
+        task = {name: rows for name, rows in self._task.items() if name != "row" or self._paths is not None}
+        return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | task | late
 
     def _allocate(self, seed: int) -> None:
         n, padded = self.num_envs, self.sim.padded_envs
@@ -231,6 +284,7 @@ class PointCtrlEnv(VecEnv):
         self._lanes = {"rng": rng.to(self.device), "episode": zeros(sum(EPISODE.values()), padded)}
         self._rows = {
             "length": zeros(padded, dtype=torch.int64),
+            "row": zeros(padded, dtype=torch.int32),
             "finished": zeros(padded, len(FINISHED)),
             "reward": zeros(padded),
             "done": zeros(padded, dtype=torch.int64),
@@ -259,7 +313,7 @@ class PointCtrlEnv(VecEnv):
         traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
         cfg = kernel_values(TaskCfg, replace(self.cfg, noise=noise_at(self.cfg.noise, self.cfg.sim.dt)))
         shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
-        addresses = {"student": 0, "teacher": 0}
+        addresses = {"samples": 0, "num_paths": 0, "path_steps": 1, "student": 0, "teacher": 0}
         observing = shared | {"cfg": cfg, "reset": Reset.NONE} | addresses
         actions = wp.from_torch(self._padded_actions)
         stepping = shared | {"actions": actions, "cfg": cfg, "integrator": self.sim.integrator}

@@ -13,6 +13,7 @@ from foundation.sim.randomization import FAMILIES, Cf2xFamilyCfg, FoundationFami
 from foundation.sim.usd import CF2X
 from foundation.sim.vehicles import VEHICLES
 from foundation.tasks.point_ctrl.noise_cfg import LONGEST_DELAY, NoiseCfg
+from foundation.tasks.point_ctrl.paths_cfg import PathsCfg
 from foundation.tasks.point_ctrl.states_cfg import STATES, InitCfg, TerminationCfg
 
 SHORTEST_DT = 1e-4
@@ -177,6 +178,8 @@ class PointCtrlEnvCfg:
     """Episode metrics."""
     expert: LqrCfg | None = None
     """Weights of the expert whose actions are the observation group ``expert``; None is no such group."""
+    paths: PathsCfg | None = None
+    """Paths that the target follows; None is a target that stays at the origin."""
 
     @property
     def window_steps(self) -> int:

@@ -29,6 +29,16 @@ def task_types(lanes: int) -> SimpleNamespace:
     integer_lane = wp.types.vector(length=lanes, dtype=wp.uint32)
 
     @wp.struct
+    class Reference:
+        """What the environments of a block follow."""
+
+        pos_w: types.Vec3
+        vel_w: types.Vec3
+        acceleration_w: types.Vec3
+        half_sin: lane  # of half of the heading
+        half_cos: lane
+
+    @wp.struct
     class TaskArrays:
         """The task's state of all environments, and the results of a step; rows as in the task's layout."""
 
@@ -37,10 +47,11 @@ def task_types(lanes: int) -> SimpleNamespace:
         episode: wp.array2d(dtype=lane)  # (8, number of blocks)
         episode_scalars: wp.array2d(dtype=wp.float32)  # the same memory, (8, number of lanes)
         length: wp.array(dtype=wp.int64)  # steps of the running episodes
+        row: wp.array(dtype=wp.int32)  # of the table of paths, where there is one
         finished: wp.array2d(dtype=wp.float32)  # last finished episodes, (number of lanes, 7)
         # This step.
         reward: wp.array(dtype=wp.float32)
         done: wp.array(dtype=wp.int64)
         time_out: wp.array(dtype=wp.bool)
 
-    return SimpleNamespace(**vars(types), TaskArrays=TaskArrays)
+    return SimpleNamespace(**vars(types), TaskArrays=TaskArrays, Reference=Reference)

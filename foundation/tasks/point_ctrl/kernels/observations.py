@@ -13,6 +13,7 @@ from foundation.sim.layout import Row
 from foundation.sim.params import GRAVITY, Column
 from foundation.tasks.point_ctrl import layout
 from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
+from foundation.tasks.point_ctrl.kernels.reference import relative_force, relative_state
 from foundation.tasks.point_ctrl.layout import STUDENT_DIM, TEACHER_DIM, Episode, Observed, Rng
 
 OBSERVATION_DRAWS = wp.constant(wp.uint32(12))
@@ -35,21 +36,29 @@ def observe(
     traits: VehicleTraits,
     task: Any,
     noise: Any,
+    follows: bool,
+    target: Any,
     student: wp.uint64,
     teacher: wp.uint64,
     like: Any,
 ):
-    """Write both observations of a block; a function of the environments' state alone, noise included."""
+    """Write both observations of a block; a function of the environments' state alone, noise included.
+
+    Where the environments follow a path, both are relative to ``target``.
+    """
     s = load_state(arrays, block, like)
+    per_weight = parameter(arrays, block, Column.MASS_INV, s.pos_w.x) * (1.0 / GRAVITY)
+    force = scaled3(load3(arrays.blocks, Row.FORCE_W, block, s.pos_w), per_weight)
+    if follows:
+        force = relative_force(force, target)
+        s = relative_state(s, target)
     previous_action = load4(task.episode, Episode.PREVIOUS_ACTION, block, s.rotor)
     count = arrays.vehicle.shape[0]
 
     rows = wp.array(ptr=teacher, shape=(count, TEACHER_DIM), dtype=wp.float32)
     put_motion(rows, block, s, previous_action)
     put4(rows, block, Observed.ROTOR, s.rotor)
-    per_weight = parameter(arrays, block, Column.MASS_INV, s.pos_w.x) * (1.0 / GRAVITY)
-    force_w = load3(arrays.blocks, Row.FORCE_W, block, s.pos_w)
-    put3(rows, block, Observed.FORCE, scaled3(force_w, per_weight))
+    put3(rows, block, Observed.FORCE, force)
     for i in range(block * len(per_weight), (block + 1) * len(per_weight)):
         for k in range(NUM_DESCRIPTORS):
             rows[i, Observed.DESCRIPTORS + k] = traits.descriptors[arrays.vehicle[i], k]

@@ -9,15 +9,18 @@ from foundation.sim.kernels.random_numbers import gaussian_pair, random_bits, un
 from foundation.sim.layout import Row
 from foundation.sim.params import Column
 from foundation.tasks.point_ctrl.kernels.arrays import VehicleTraits
+from foundation.tasks.point_ctrl.kernels.reference import Paths, placed_on
 from foundation.tasks.point_ctrl.layout import Episode, Rng
 
 RESET_DRAWS = wp.constant(wp.uint32(22))
 """Random numbers that a reset takes."""
+PATH_DRAW = 22
+"""Index of one more random number, which a reset takes where there are paths."""
 
 
 @own_function
-def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, wind: Any):
-    """Draw a vehicle, a disturbance force and a first state, and clear the finished episode."""
+def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, wind: Any, paths: Paths):
+    """Draw a vehicle, a disturbance force, a path and a first state, and clear the finished episode."""
     key = task.rng_scalars[Rng.KEY, i]
     counter = task.rng_scalars[Rng.COUNTER, i]
     num_vehicles = arrays.table.shape[0]
@@ -36,6 +39,16 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, 
         arrays.scalars[Row.VEL_W + k, i] = symmetric(key, counter, 12 + k, init.velocity * off_origin)
         arrays.scalars[Row.ANG_VEL_B + k, i] = symmetric(key, counter, 15 + k, init.angular_velocity * off_origin)
         arrays.scalars[Row.FORCE_W + k, i] = force_w[k]
+    if paths.count > 0:
+        path = wp.min(int(uniform(key, counter, PATH_DRAW) * float(paths.count)), paths.count - 1)
+        row = path * paths.steps
+        task.row[i] = row
+        attitude = placed_on(row, paths, attitude)
+        first, second = paths.samples[row, 0], paths.samples[row, 1]
+        motion = wp.vec3(first[3], second[0], second[1])
+        for k in range(3):
+            arrays.scalars[Row.POS_W + k, i] += first[k]
+            arrays.scalars[Row.VEL_W + k, i] += motion[k]
     low, high = init.rotor[0], init.rotor[1]
     full = wp.where(init.rotor_over_hover, traits.hover_speed[vehicle], 1.0)
     for k in range(4):
@@ -51,7 +64,7 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, 
     task.episode_scalars[Episode.WINDOW_ERROR_SQ, i] = 0.0
     task.episode_scalars[Episode.LAST_OUTSIDE, i] = 0.0
     task.episode_scalars[Episode.COMMAND_CHANGE, i] = 0.0
-    task.rng_scalars[Rng.COUNTER, i] = counter + RESET_DRAWS
+    task.rng_scalars[Rng.COUNTER, i] = counter + RESET_DRAWS + wp.uint32(wp.where(paths.count > 0, 1, 0))
 
 
 @wp.func

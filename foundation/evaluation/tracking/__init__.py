@@ -1,0 +1,1 @@
+"""Flights along paths: how well policies follow a moving reference, as numbers, arrays and plots."""
