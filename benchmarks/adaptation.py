@@ -64,7 +64,7 @@ def load(env: Any) -> None:
     heavier = replace(env.sim.params, mass=HEAVIER * env.sim.params.mass)
     wp.to_torch(env.sim.arrays.table).copy_(torch.as_tensor(heavier.table(), dtype=torch.float32))
     env.sim.params = heavier
-    env.expert = LqrExpert(heavier, env.cfg.expert, env.cfg.sim.dt)
+    env.use_expert(LqrExpert(heavier, env.cfg.expert, env.cfg.sim.dt))
 
 
 @torch.inference_mode()

@@ -120,7 +120,7 @@ class Judge:
         self._env.load_state_dict(self._start)
         table = self._env.sim.params, cfg, self._env.cfg.sim.dt
         confused_expert = functools.partial(ConfusedExpert, student=self._student, seed=self._seed)
-        self._env.expert = confused_expert(*table) if confused else LqrExpert(*table)
+        self._env.use_expert(confused_expert(*table) if confused else LqrExpert(*table))
         return fly(self._env, lambda obs: obs["expert"])
 
 

@@ -80,8 +80,8 @@ def add_common_flags(parser: argparse.ArgumentParser, default_task: str | None =
         "--task",
         required=default_task is None,
         default=default_task,
-        help="task: point_ctrl (teacher), distillation (student), foundation (student of an expert) or tracking (the "
-        "same along paths)",
+        help="task: point_ctrl (teacher), distillation (student), foundation (student of an expert) or tracking "
+        "(the same along paths)",
     )
     parser.add_argument("--num_envs", type=int, help="number of environments")
     parser.add_argument("--seed", type=int, help="seed of the environment and of the learning")

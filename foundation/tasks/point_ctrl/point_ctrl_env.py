@@ -5,36 +5,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import warp as wp
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from foundation.control.expert import LqrExpert
-from foundation.sim.launch import RecordedLaunch, lane_array
+from foundation.sim.launch import RecordedLaunch
 from foundation.sim.layout import STATE
 from foundation.sim.simulator import Simulator
-from foundation.tasks.kernel_cfg import kernel_values
 from foundation.tasks.point_ctrl.episode_log import DeferredEpisodeLog, episode_metrics
-from foundation.tasks.point_ctrl.kernels.arrays import TaskCfg, VehicleTraits, task_types
-from foundation.tasks.point_ctrl.kernels.step import task_kernels
+from foundation.tasks.point_ctrl.expert_actions import ExpertActions
 from foundation.tasks.point_ctrl.layout import EPISODE, FINISHED, STUDENT, STUDENT_DIM, TEACHER_DIM, Reset
-from foundation.tasks.point_ctrl.noise_cfg import noise_at
 from foundation.tasks.point_ctrl.paths_cfg import draw_paths
 from foundation.tasks.point_ctrl.point_ctrl_env_cfg import PointCtrlEnvCfg
+from foundation.tasks.point_ctrl.recorded_kernels import record_kernels
 from foundation.tasks.point_ctrl.references import CurrentReference, ReferenceTable
 from foundation.tasks.point_ctrl.sensor_delay import SensorDelay
-from foundation.tasks.point_ctrl.vehicles import (
-    descriptors,
-    nominal_vehicle,
-    position_bounds,
-    require_resolved,
-    sample_vehicles,
-)
+from foundation.tasks.point_ctrl.vehicles import nominal_vehicle, require_resolved, sample_vehicles
 
 
 class PointCtrlEnv(VecEnv):
@@ -73,14 +63,16 @@ class PointCtrlEnv(VecEnv):
         require_resolved(cfg, vehicles)
         self.sim = Simulator(vehicles, cfg.num_envs, device, cfg.sim.dt, cfg.sim.substeps)
         self.device = self.sim.device
-        self.expert = None if cfg.expert is None else LqrExpert(vehicles, cfg.expert, cfg.sim.dt, self.device)
+        self.expert: ExpertActions | None = None
+        if cfg.expert is not None:
+            self.use_expert(LqrExpert(vehicles, cfg.expert, cfg.sim.dt, self.device))
         late = torch.arange(self.num_envs, device=self.device) < round(cfg.noise.delayed_share * self.num_envs)
         self.sensor_delay = SensorDelay(cfg.delay_steps, late) if cfg.delay_steps else None
         self._paths: ReferenceTable | None = None
-        known = np.column_stack([vehicles.mass, vehicles.drag])
-        self._mass_and_drag = torch.as_tensor(known, dtype=torch.float32, device=self.device)
         self._allocate(seed)
-        self._record_kernels()
+        self._observe_all, self._env_step = record_kernels(
+            cfg, self.sim, self.nominal, self._rows, self._lanes, self._padded_actions
+        )
         if cfg.paths is None:
             self.reset()
         else:
@@ -107,6 +99,10 @@ class PointCtrlEnv(VecEnv):
     def reference(self) -> CurrentReference | None:
         """What each environment follows in this step; None if the target is the origin."""
         return None if self._paths is None else self._paths.ahead(self._task["row"], 0)
+
+    def use_expert(self, expert: LqrExpert) -> None:
+        """Let an expert for the vehicles of ``sim.params`` give the observation group ``expert``."""
+        self.expert = ExpertActions(expert, self.sim.params, self.cfg.sim.dt, self.device)
 
     def follow(self, paths: ReferenceTable | None) -> TensorDict:
         """Reset every environment onto one of some paths, drawn anew with each episode.
@@ -232,23 +228,10 @@ class PointCtrlEnv(VecEnv):
         n = self.num_envs
         groups: dict[Any, Any] = {"student": student[:n], "teacher": teacher[:n]}
         if self.expert is not None:
-            groups["expert"] = self._expert_actions(self.expert)
+            previous = self._task["episode"][:, : STUDENT["previous_action"]]
+            groups["expert"] = self.expert(self.sim, previous, self._paths, self._task["row"])
         # The public constructor validates its arguments, which takes four times as long.
         return TensorDict._new_unsafe(groups, batch_size=self._batch_size, device=self.device)
-
-    def _expert_actions(self, expert: LqrExpert) -> torch.Tensor:
-        sim, last_action = self.sim, self._task["episode"][:, : STUDENT["previous_action"]]
-        pos, quat, vel, force = sim.pos_w, sim.quat_wb, sim.vel_w, sim.force_w
-        if self._paths is not None:
-            at = self._paths.ahead(self._task["row"], 0)
-            ahead = self._paths.ahead(self._task["row"], round(expert.cfg.preview / self.cfg.sim.dt))
-            mass, drag = self._mass_and_drag[sim.vehicle.long()].split([1, 3], dim=1)
-            # In the frame of the reference both are forces; drag as in level flight.
-            force = at.turned_back(force - mass * ahead.acceleration) - drag * at.turned_back(ahead.velocity)
-            pos, vel = at.turned_back(pos - at.position), at.turned_back(vel - at.velocity)
-            quat = at.relative_attitude(quat)
-        state = (sim.vehicle, pos, quat, vel, sim.ang_vel_b, sim.rotor)
-        return 2.0 * expert(*state, 0.5 * (last_action + 1.0), force) - 1.0
 
     def _delayed(self, obs: TensorDict, advance: bool) -> TensorDict:
         delay = self.sensor_delay
@@ -295,32 +278,6 @@ class PointCtrlEnv(VecEnv):
 
         if self.device.type == "cpu":  # views of the same memory
             self._host_done, self._host_finished = self._task["done"].numpy(), self._task["finished"].numpy()
-
-    def _record_kernels(self) -> None:
-        lanes, vehicles = self.sim.lanes, self.sim.params
-        task = task_types(lanes).TaskArrays()
-        for name, tensor in self._rows.items():
-            setattr(task, name, wp.from_torch(tensor))
-        for name, tensor in self._lanes.items():
-            setattr(task, name, lane_array(tensor, lanes))
-        task.rng_scalars = wp.from_torch(self._lanes["rng"], wp.uint32)
-        task.episode_scalars = wp.from_torch(self._lanes["episode"])
-        traits = VehicleTraits()
-        device = wp.device_from_torch(self.device)
-        traits.hover_speed = wp.array(vehicles.hover_speed, dtype=wp.float32, device=device)
-        bounds = position_bounds(self.cfg, vehicles)
-        traits.position_bound = wp.array(bounds, dtype=wp.float32, device=device)
-        traits.descriptors = wp.array(descriptors(vehicles, self.nominal), dtype=wp.float32, device=device)
-        cfg = kernel_values(TaskCfg, replace(self.cfg, noise=noise_at(self.cfg.noise, self.cfg.sim.dt)))
-        shared = {"arrays": self.sim.arrays, "traits": traits, "task": task}
-        addresses = {"samples": 0, "num_paths": 0, "path_steps": 1, "student": 0, "teacher": 0}
-        observing = shared | {"cfg": cfg, "reset": Reset.NONE} | addresses
-        actions = wp.from_torch(self._padded_actions)
-        stepping = shared | {"actions": actions, "cfg": cfg, "integrator": self.sim.integrator}
-        stepping |= {"reset": Reset.FINISHED} | addresses
-        observe_all, env_step = task_kernels(lanes)
-        self._observe_all = RecordedLaunch(observe_all, self.sim.blocks, observing, self.device)
-        self._env_step = RecordedLaunch(env_step, self.sim.blocks, stepping, self.device)
 
 
 def _with_columns(saved: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
