@@ -16,7 +16,7 @@ from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import check_device, flight_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import beside, find_checkpoint, newest_or_packaged, require_writable
-from foundation.tasks.packaged import EXPERT
+from foundation.tasks.packaged import EXPERT, WITH_STUDENT
 
 if TYPE_CHECKING:
     from foundation.evaluation.evaluation import Evaluation
@@ -113,7 +113,7 @@ def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:
     """Return the checkpoints by role."""
     given = {"teacher": args.teacher, "student": args.student}
     checkpoints = {role: find_checkpoint(path, None, None) for role, path in given.items() if path is not None}
-    if not checkpoints and args.task == "foundation":
+    if not checkpoints and args.task in WITH_STUDENT:
         return {"teacher": Path(EXPERT), "student": newest_or_packaged(args.task, args.task, "Evaluate")}
     if not checkpoints:
         raise UsageError("nothing to evaluate; give --teacher, --student, or both")

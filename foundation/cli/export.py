@@ -13,7 +13,7 @@ from foundation.cli.errors import RUN_FAILED, UsageError, errors_as_one_line
 from foundation.cli.flags import command_parser, parse
 from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import EXPORTED, beside, find_checkpoint, newest_or_packaged
-from foundation.tasks.packaged import EXPERT
+from foundation.tasks.packaged import EXPERT, WITH_STUDENT
 
 if TYPE_CHECKING:
     from foundation.export.exporter import Export
@@ -103,7 +103,7 @@ def prepare(args: argparse.Namespace, overrides: list[str]) -> list[Callable[[],
         raise UsageError(f"--tolerance: {error}") from None
     task = load_task(args.task)
     experiment = resolve(task.agent_cfg)().experiment_name
-    if args.task == "foundation" and args.checkpoint is None and args.load_run is None:
+    if args.task in WITH_STUDENT and args.checkpoint is None and args.load_run is None:
         checkpoint = newest_or_packaged(args.task, experiment, "Export")
     else:
         checkpoint = find_checkpoint(args.checkpoint, args.load_run, experiment)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.cli.errors import UsageError
 from foundation.cli.flown import is_of_a_task
-from foundation.tasks.packaged import EXPERT, packaged_policy, packaged_student
+from foundation.tasks.packaged import EXPERT, WITH_STUDENT, packaged_policy
 
 LOG_ROOT = Path("logs") / "rsl_rl"
 """Folder of all experiments, relative to the working directory."""
@@ -95,7 +95,7 @@ def newest_or_packaged(task: str, experiment: str | None, label: str) -> Path:
     if any(path.is_file() for pattern in ("*/*.pt", "*/*/*.pt") for path in folder.glob(pattern)):
         return find_checkpoint(str(folder), None, None)
     packaged = packaged_policy(task)
-    role = "student" if packaged == packaged_student() else "teacher"
+    role = "student" if task in WITH_STUDENT else "teacher"
     print(f"[{label}] there are no runs under {folder} yet; the packaged {role} flies", flush=True)
     return packaged
 

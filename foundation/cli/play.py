@@ -15,6 +15,7 @@ from foundation.cli.errors import UsageError, errors_as_one_line
 from foundation.cli.flags import add_server_flags, check_device, flight_parser, parse, server_address
 from foundation.cli.flown import flown_environment, print_vehicle
 from foundation.cli.paths import beside, find_checkpoint, newest_or_packaged, require_writable
+from foundation.tasks.packaged import WITH_STUDENT
 
 if TYPE_CHECKING:
     from foundation.evaluation.policies import Policy
@@ -153,7 +154,7 @@ def _check_flags(args: argparse.Namespace, live: bool, episode_steps: int) -> No
 def _checkpoint(args: argparse.Namespace, experiment: str) -> Path:
     if args.checkpoint is not None or args.load_run is not None:
         return find_checkpoint(args.checkpoint, args.load_run, experiment)
-    return newest_or_packaged(args.task, experiment if args.task == "foundation" else None, "Play")
+    return newest_or_packaged(args.task, experiment if args.task in WITH_STUDENT else None, "Play")
 
 
 def _output(flag: str, given: str | None, checkpoint: Path, suffix: str) -> Path:

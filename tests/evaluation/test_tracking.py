@@ -18,25 +18,25 @@ STEPS, DT = 400, 0.01
 rng = np.random.default_rng(0)
 
 
-def made_up(error, heading=0.0, velocity=(0.3, 0.0, 0.4), actions=0.0, lost=None, vehicles=2):
+def made_up(error, heading=0.0, velocity=(0.3, 0.0, 0.4), actions=0.0, lost=None):
     """Return a flight that is off by ``error`` (T, N, 3), or by the same in every step."""
-    desired = rng.normal(size=(STEPS, vehicles, 3))
+    desired = rng.normal(size=(STEPS, 2, 3))
     actual = desired + np.broadcast_to(error, desired.shape)
     columns = {
         "desired_pos": desired,
         "actual_pos": actual,
         "desired_vel": np.zeros_like(desired),
         "actual_vel": np.broadcast_to(velocity, desired.shape).copy(),
-        "heading_error": np.full((STEPS, vehicles), heading),
-        "actions": np.broadcast_to(np.asarray(actions, dtype=float), (STEPS, vehicles, 4)).copy(),
+        "heading_error": np.full((STEPS, 2), heading),
+        "actions": np.broadcast_to(np.asarray(actions, dtype=float), (STEPS, 2, 4)).copy(),
     }
-    survived = np.ones(vehicles, dtype=bool)
+    survived = np.ones(2, dtype=bool)
     if lost is not None:
         vehicle, step = lost
         survived[vehicle] = False
         for values in columns.values():
             values[step:, vehicle] = np.nan
-    return TrackedFlight(DT, **columns, mass=np.array([0.03, 2.0])[:vehicles], survived=survived)
+    return TrackedFlight(DT, **columns, mass=np.array([0.03, 2.0]), survived=survived, path=np.arange(2))
 
 
 def test_a_constant_error_is_its_own_mean_median_and_maximum_without_deviation():

@@ -141,7 +141,7 @@ def test_every_episode_draws_a_path_and_begins_where_the_path_does():
 def test_paths_that_are_shorter_than_an_episode_are_refused_with_the_length():
     env = make()
     times = np.arange(env.max_episode_length) * 0.01
-    short = ReferenceTable(sample_many([Circle()], times, np.random.default_rng(0)))
+    short = ReferenceTable(sample_many([Circle()], times, np.random.default_rng(0)), 0.01)
     with pytest.raises(ValueError, match="sample 501"):
         env.follow(short)
 
@@ -151,13 +151,13 @@ def test_samples_that_are_not_finite_are_refused():
     position = samples.position.copy()
     position[0, 7, 1] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        ReferenceTable(PathSamples(position, samples.velocity, samples.acceleration, samples.heading))
+        ReferenceTable(PathSamples(position, samples.velocity, samples.acceleration, samples.heading), 0.01)
 
 
-def rms_error(preview):
+def rms_error(preview, path=None):
     overrides = [*ONE, f"env.expert={{preview: {preview}}}", "env.init.origin_probability=1"]
     env = make(16, overrides=overrides)
-    obs = env.follow(table(env, FigureEight(speed=1.5)))
+    obs = env.follow(table(env, path or FigureEight(speed=1.5)))
     errors = []
     for step in range(400):
         obs, _, done, _ = env.step(obs["expert"])
@@ -170,3 +170,12 @@ def rms_error(preview):
 def test_the_expert_follows_within_millimetres_because_it_looks_ahead():
     assert rms_error(0.1) < 0.01
     assert rms_error(0.0) > 0.02
+
+
+def test_the_expert_keeps_a_heading_that_turns_because_it_knows_its_rate():
+    env = make(16, overrides=[*ONE, "env.expert={}", "env.init.origin_probability=1"])
+    obs = env.follow(table(env, Circle(speed=1.0, heading="along")))
+    for _ in range(300):
+        obs, *_ = env.step(obs["expert"])
+    # Columns of the rotation matrix: sine of the heading error. The heading turns at 1 rad/s.
+    assert obs["teacher"][:, 6].abs().max() < 0.02

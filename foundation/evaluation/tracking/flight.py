@@ -38,6 +38,8 @@ class TrackedFlight:
     """Mass of the vehicles [kg], shape (N,)."""
     survived: np.ndarray
     """Whether a vehicle was not lost, shape (N,)."""
+    path: np.ndarray
+    """Which of the paths a vehicle followed, from 0, shape (N,)."""
 
     @property
     def position_error(self) -> np.ndarray:
@@ -75,6 +77,8 @@ def track(
     alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
     survived = alive.clone()
     mass = env.sim.params.mass[env.sim.vehicle.long().cpu().numpy()]
+    assert env.path is not None
+    path = env.path.cpu().numpy()
     rows: dict[str, list[torch.Tensor]] = {}
     steps = env.cfg.max_episode_length
     for step in range(steps):
@@ -89,7 +93,7 @@ def track(
         if progress is not None:
             progress(step + 1, steps)
     arrays = {name: torch.stack(values).cpu().numpy() for name, values in rows.items()}
-    return TrackedFlight(env.sim.dt, **arrays, mass=mass, survived=survived.cpu().numpy())
+    return TrackedFlight(env.sim.dt, **arrays, mass=mass, survived=survived.cpu().numpy(), path=path)
 
 
 def joined(flights: Sequence[TrackedFlight]) -> TrackedFlight:
@@ -104,7 +108,19 @@ def joined(flights: Sequence[TrackedFlight]) -> TrackedFlight:
     return TrackedFlight(flights[0].dt, **columns)
 
 
-_VEHICLES = {"mass": 0, "survived": 0}
+def part(flight: TrackedFlight, which: np.ndarray) -> TrackedFlight:
+    """Return the vehicles of a flight that a mask or indices select."""
+    columns = {
+        item.name: np.take(
+            getattr(flight, item.name), np.arange(flight.mass.size)[which], _VEHICLES.get(item.name, 1)
+        )
+        for item in fields(TrackedFlight)
+        if item.name != "dt"
+    }
+    return TrackedFlight(flight.dt, **columns)
+
+
+_VEHICLES = {"mass": 0, "survived": 0, "path": 0}
 """Axis of the vehicles where it is not the second."""
 
 

@@ -32,7 +32,7 @@ class ExpertActions:
             paths: What is followed; None is the origin.
             row: Row of ``paths`` that each environment is at, integer, shape (N,).
         """
-        pos, quat, vel, force = sim.pos_w, sim.quat_wb, sim.vel_w, sim.force_w
+        pos, quat, vel, turning, force = sim.pos_w, sim.quat_wb, sim.vel_w, sim.ang_vel_b, sim.force_w
         if paths is not None:
             at, ahead = paths.ahead(row, 0), paths.ahead(row, self._preview)
             mass, drag = self._mass_and_drag[sim.vehicle.long()].split([1, 3], dim=1)
@@ -40,5 +40,12 @@ class ExpertActions:
             force = at.turned_back(force - mass * ahead.acceleration) - drag * at.turned_back(ahead.velocity)
             pos, vel = at.turned_back(pos - at.position), at.turned_back(vel - at.velocity)
             quat = at.relative_attitude(quat)
-        state = (sim.vehicle, pos, quat, vel, sim.ang_vel_b, sim.rotor)
+            turning = turning - at.heading_rate * vertical_in_body(quat)
+        state = (sim.vehicle, pos, quat, vel, turning, sim.rotor)
         return 2.0 * self._expert(*state, 0.5 * (previous + 1.0), force) - 1.0
+
+
+def vertical_in_body(quat_wb: torch.Tensor) -> torch.Tensor:
+    """Return the world's vertical in body axes, shape (N, 3), for attitudes (x, y, z, w), (N, 4)."""
+    x, y, z, w = quat_wb.unbind(1)
+    return torch.stack([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)], dim=1)

@@ -27,9 +27,9 @@ FINISHED = {"return": 1, "survived": 1, "settled": 1, "position_rmse": 1, "settl
 """Columns of the last finished episodes."""
 Finished: Any = first_indices(FINISHED)
 
-REFERENCE = {"position": 3, "velocity": 3, "acceleration": 3, "half_heading": 2, "unused": 1}
-"""Columns of a sample of a path, world frame [m, m/s, m/s^2]; sine and cosine of half of the heading;
-in vectors of four, as kernels load them."""
+REFERENCE = {"position": 3, "velocity": 3, "acceleration": 3, "half_heading": 2, "heading_rate": 1}
+"""Columns of a sample of a path, world frame [m, m/s, m/s^2]; sine and cosine of half of the heading, and its rate
+[rad/s]. Kernels load them four at a time."""
 REFERENCE_DIM = sum(REFERENCE.values())
 Reference: Any = first_indices(REFERENCE)
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from foundation.sim.paths import Path, make_path
 
+LANGEVIN_SPEED = 2.0
+"""Largest root mean square speed of Langevin paths [m/s]: their accelerations have no bound."""
 KINDS = ("hover", "circle", "figure_eight", "lissajous", "langevin")
 
 
@@ -31,14 +33,14 @@ class PathsCfg:
     lissajous: float = 0.2
     """Share of Lissajous figures in three dimensions, each with its own ratio of frequencies."""
     langevin: float = 0.2
-    """Share of random paths of Langevin dynamics."""
+    """Share of random paths of Langevin dynamics, from rough to smooth."""
     amplitude: tuple[float, float] = (0.3, 2.0)
     """Range of the half-width of a path [m]."""
     speed: tuple[float, float] = (0.2, 4.0)
     """Range of the speed [m/s]."""
-    acceleration: float = 6.0
+    acceleration: float = 9.0
     """Largest acceleration [m/s^2]: a speed that would need more on its path is lowered."""
-    along: float = 0.2
+    along: float = 0.1
     """Share of circles and figure eights on which the heading is that of the velocity; others keep one heading."""
 
     def __post_init__(self) -> None:
@@ -76,8 +78,8 @@ def _draw(kind: str, cfg: PathsCfg, rng: np.random.Generator) -> Path:
     amplitude = rng.uniform(*cfg.amplitude)
     speed = min(rng.uniform(*cfg.speed), math.sqrt(cfg.acceleration * amplitude))
     if kind == "langevin":
-        # omega from the half-width, taken for two standard deviations of the position.
-        return make_path(kind, omega=2.0 * speed / amplitude / math.sqrt(3.0), speed=speed)
+        speed = min(speed, LANGEVIN_SPEED)
+        return make_path(kind, omega=rng.uniform(1.0, 3.0), smoothing=10.0 ** rng.uniform(-2.0, 0.0), speed=speed)
     phase = rng.uniform()
     if kind == "lissajous":
         ratio = tuple(int(n) for n in rng.integers(1, 4, 3))

@@ -100,6 +100,11 @@ class PointCtrlEnv(VecEnv):
         """What each environment follows in this step; None if the target is the origin."""
         return None if self._paths is None else self._paths.ahead(self._task["row"], 0)
 
+    @property
+    def path(self) -> torch.Tensor | None:
+        """Which of the paths each environment follows, from 0, int32, shape (N,); None without paths."""
+        return None if self._paths is None else self._task["row"] // self._paths.steps
+
     def use_expert(self, expert: LqrExpert) -> None:
         """Let an expert for the vehicles of ``sim.params`` give the observation group ``expert``."""
         self.expert = ExpertActions(expert, self.sim.params, self.cfg.sim.dt, self.device)

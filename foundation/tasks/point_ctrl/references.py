@@ -25,11 +25,13 @@ class CurrentReference:
     """Acceleration [m/s^2], shape (N, 3)."""
     half_heading: torch.Tensor
     """Sine and cosine of half of the heading, shape (N, 2)."""
+    heading_rate: torch.Tensor
+    """Rate of the heading [rad/s], shape (N, 1)."""
 
     @classmethod
     def of(cls, samples: torch.Tensor) -> CurrentReference:
         """Return the parts of samples with columns as in the layout, shape (N, 12)."""
-        return cls(*samples.split(list(REFERENCE.values()), dim=1)[:4])
+        return cls(*samples.split(list(REFERENCE.values()), dim=1))
 
     @property
     def heading(self) -> torch.Tensor:
@@ -53,18 +55,20 @@ class CurrentReference:
 class ReferenceTable:
     """P paths of T samples, one per control step."""
 
-    def __init__(self, paths: PathSamples, device: torch.device | str = "cpu") -> None:
+    def __init__(self, paths: PathSamples, dt: float, device: torch.device | str = "cpu") -> None:
         """Take over the samples.
 
         Args:
             paths: Samples with a leading dimension P, one for each control step.
+            dt: Control step [s].
             device: Torch device.
 
         Raises:
             ValueError: If a number is not finite.
         """
         half = 0.5 * paths.heading[..., None]
-        columns = [paths.position, paths.velocity, paths.acceleration, np.sin(half), np.cos(half), 0.0 * half]
+        rate = np.gradient(np.unwrap(paths.heading, axis=1), dt, axis=1)[..., None]
+        columns = [paths.position, paths.velocity, paths.acceleration, np.sin(half), np.cos(half), rate]
         samples = np.concatenate(columns, axis=-1)
         if not np.isfinite(samples).all():
             raise ValueError("a path has samples that are not finite")
@@ -77,7 +81,7 @@ class ReferenceTable:
         cls, paths: Sequence[Path], steps: int, dt: float, rng: np.random.Generator, device: torch.device | str
     ) -> ReferenceTable:
         """Sample paths for episodes of ``steps`` control steps of ``dt`` [s], and their first states."""
-        return cls(sample_many(paths, np.arange(steps + 1) * dt, rng), device)
+        return cls(sample_many(paths, np.arange(steps + 1) * dt, rng), dt, device)
 
     def ahead(self, rows: torch.Tensor, steps: int) -> CurrentReference:
         """Return the samples some steps after rows, integer, shape (N,), or a path's last ones."""
