@@ -1,6 +1,6 @@
-"""Train a packaged student of task foundation, or install one that was trained, and note where it comes from.
+"""Train a packaged student of an expert, or install one that was trained, and note where it comes from.
 
-Run: python benchmarks/train_foundation_policy.py --output DIR [--run RUN] [SETTING ...]
+Run: python benchmarks/train_foundation_policy.py --output DIR [--task tracking] [--run RUN] [WORD ...]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from runs import foundation, last_checkpoint, student_weights, training_minutes
 
 from foundation import __version__
 from foundation.distill.checkpoint import atomic_save, load_checkpoint
+from foundation.tasks.packaged import WITH_STUDENT
 
 KEPT = ("student_state_dict", "teacher_state_dict", "dagger_state_dict", "iter", "infos")
 
@@ -25,22 +26,23 @@ KEPT = ("student_state_dict", "teacher_state_dict", "dagger_state_dict", "iter",
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the packaged student")
+    parser.add_argument("--task", choices=WITH_STUDENT, default="foundation")
     parser.add_argument("--run", type=Path, help="folder of a finished run of the same settings")
     parser.add_argument(
-        "settings", nargs="*", help="settings beside the task's, as agent.student.rnn_hidden_dim=32"
+        "settings", nargs="*", help="words of the command beside the task, as agent.student.rnn_hidden_dim=32"
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if args.run is None:
-            foundation("train", "--task", "foundation", *args.settings, cwd=work)
-        run = args.run or next((work / "logs" / "rsl_rl" / "foundation").iterdir())
+            foundation("train", "--task", args.task, *args.settings, cwd=work)
+        run = args.run or next((work / "logs" / "rsl_rl" / args.task).iterdir())
         install(last_checkpoint(run), KEPT, args.output)
         student = str((args.output / "best_model.pt").resolve())
-        flags = ["--task", "foundation", "--teacher", "expert", "--student", student]
+        flags = ["--task", args.task, "--teacher", "expert", "--student", student]
         foundation("evaluate", *flags, "--no_report", "--json", "result.json", cwd=work)
         result = json.loads((work / "result.json").read_text())
-    (args.output / "PROVENANCE.md").write_text(provenance(run, args.settings, result))
+    (args.output / "PROVENANCE.md").write_text(provenance(run, args.task, args.settings, result))
     print((args.output / "PROVENANCE.md").read_text())
 
 
@@ -53,7 +55,7 @@ def install(checkpoint: Path, kept: tuple[str, ...], output: Path) -> None:
     shutil.copytree(checkpoint.parent / "params", output / "params")
 
 
-def provenance(run: Path, settings: list[str], result: dict) -> str:
+def provenance(run: Path, task: str, settings: list[str], result: dict) -> str:
     """Return the note that goes with the student."""
     last = last_checkpoint(run)
     env, agent = (yaml.safe_load((run / "params" / f"{name}.yaml").read_text()) for name in ("env", "agent"))
@@ -63,13 +65,13 @@ def provenance(run: Path, settings: list[str], result: dict) -> str:
     lines = [
         "# Where this student comes from",
         "",
-        f"`{' '.join(['foundation train --task foundation', *settings])}` with seed {agent['seed']} and",
+        f"`{' '.join(['foundation train --task', task, *settings])}` with seed {agent['seed']} and",
         f"version {__version__}: {count} weights, the last policy after {iterations} iterations and",
         f"{steps / 1e6:.1f} million environment steps, {minutes:.1f} minutes on one of {os.cpu_count()} cores,",
         f"the other one being busy, without a GPU (torch {torch.__version__}).",
         "",
         f"{result['episodes']} episodes of seeds {result['seeds'][0]} to {result['seeds'][-1]} with the sensors",
-        "of the training (`foundation evaluate --task foundation --teacher expert --student <this folder>`):",
+        f"of the training (`foundation evaluate --task {task} --teacher expert --student <this folder>`):",
         "",
         "| policy | survival | mean return | position RMSE, last second [m] | settle time [s] | command rate |",
         "| --- | --- | --- | --- | --- | --- |",

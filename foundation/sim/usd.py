@@ -102,7 +102,9 @@ def _compose(reader: UsdReader, airframe: Airframe, motor: MotorParams) -> QuadP
         require_control(vehicle)
     except ValueError as error:
         raise UsdVehicleError(
-            reader.path, f"a vehicle that cannot fly with the motors of robot.motor ({error})"
+            reader.path,
+            f"a vehicle that cannot fly with the motors of robot.motor ({error})",
+            f"change env.robot.motor, or the masses in the file, {mass:.4g} kg in all",
         ) from error
     return vehicle
 

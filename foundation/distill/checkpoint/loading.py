@@ -32,8 +32,8 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device | None = 
         raise CheckpointError(f"checkpoint {path} does not exist; give the path of a .pt file")
     if is_policy_file(path):
         raise CheckpointError(
-            f"checkpoint {path} is an exported policy, which can only be a teacher (teacher_checkpoint); give the "
-            "checkpoint of its run"
+            f"checkpoint {path} is an exported policy, which can only be a teacher to train from "
+            "(teacher_checkpoint); to fly or to continue it, give the checkpoint of its run"
         )
     digest = digest_beside(path)
     if digest is not None and (wrong := digest.difference(path)) is not None:

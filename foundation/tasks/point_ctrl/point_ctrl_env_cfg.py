@@ -254,7 +254,9 @@ class PointCtrlEnvCfg:
         for group, named in zip(("init", "termination"), STATES[name](), strict=True):
             own = getattr(self, group)
             if not (_same(own, named) or _same(own, type(named)())):
-                raise ValueError(f"states={name} sets all of {group}, which has other settings; set states=null")
+                given, whole = asdict(own), asdict(named)
+                others = ", ".join(f"{group}.{one}={given[one]}" for one in whole if given[one] != whole[one])
+                raise ValueError(f"states={name} sets all of {group}, which differs in {others}; set states=null")
             setattr(self, group, named)
 
 
