@@ -32,7 +32,7 @@ class UsdVehicleError(ValueError):
     """A USD file does not describe a quadrotor; the message names path, finding and expectation."""
 
     def __init__(self, path: str, found: str, way_out: str | None = None) -> None:
-        """Compose the message from the file's path, what was found in it, and the way out; None is the usual one."""
+        """Compose the message from path, what was found in the file, and the way out; None is the usual one."""
         super().__init__(f"usd_path={path}: found {found}; {way_out or f'expected {_EXPECTED}'}")
 
 
