@@ -15,7 +15,7 @@ ISAACLAB := 3.0.0
 OLDEST_WARP := 1.17.0
 
 .PRECIOUS: .venv-rsl-rl/%/.installed .venv-rsl-rl/old/%/.written
-.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-isaaclab test-installs check docs format bench bench-policy bench-mjlab bench-gymnasium teacher install
+.PHONY: demo test golden test-slow test-faults test-rsl-rl test-old-checkpoints test-warp test-mjlab test-isaaclab test-installs check docs format bench bench-policy bench-mjlab bench-gymnasium bench-tracking teacher install
 
 # An environment in which one package differs: everything else comes from the main one.
 define only
@@ -131,7 +131,7 @@ format: $(INSTALLED)
 
 # The CPU set of benchmarks, beside the peers that it measures against; the last step prints the table.
 bench: .venv-bench/.installed
-	set -e; for name in simulator time_to_student time_to_pendulum_student rollout update buffer run_costs; do \
+	set -e; for name in simulator tracking_cost time_to_student time_to_pendulum_student rollout update buffer run_costs; do \
 		.venv-bench/bin/python benchmarks/$$name.py; done
 	.venv-bench/bin/python benchmarks/report.py --page
 
@@ -144,6 +144,11 @@ bench-policy: .venv-bench/.installed
 bench-gymnasium: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gymnasium_students.py
 	$(BIN)/python benchmarks/gymnasium_students.py --page
+
+# Policies along paths; writes the tables and the picture of docs/TRACKING.md.
+bench-tracking: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tracking.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tracking.py --breaks
 
 # An environment of its own: torchrl wants an older tensordict than everything else.
 .venv-bench/.installed: pyproject.toml constraints.txt
