@@ -100,6 +100,16 @@ class PointCtrlEnv(VecEnv):
         """What each environment follows in this step; None if the target is the origin."""
         return None if self._paths is None else self._paths.ahead(self._task["row"], 0)
 
+    @property
+    def paths(self) -> ReferenceTable | None:
+        """The paths that are followed; None if the target is the origin."""
+        return self._paths
+
+    @property
+    def path_rows(self) -> torch.Tensor:
+        """Row of :attr:`paths` at which each environment is in this step, shape (N,)."""
+        return self._task["row"]
+
     def use_expert(self, expert: LqrExpert) -> None:
         """Let an expert for the vehicles of ``sim.params`` give the observation group ``expert``."""
         self.expert = ExpertActions(expert, self.sim.params, self.cfg.sim.dt, self.device)
