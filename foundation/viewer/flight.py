@@ -77,11 +77,9 @@ class Flight:
 
         None if they do not move.
         """
-        if self.env.paths is None:
-            return None
-        before, after, every = (round(seconds / self.dt) for seconds in REFERENCE_SECONDS)
-        points = self.env.paths.around(self.env.path_rows, before, after, max(1, every))
-        return segments(points.cpu().numpy() + self.fleet.targets)
+        before, after, every = (max(1, round(seconds / self.dt)) for seconds in REFERENCE_SECONDS)
+        points = self.env.references_around(before, after, every)
+        return None if points is None else segments(points.cpu().numpy() + self.fleet.targets)
 
     def switch(self, policy: PolicyFn) -> None:
         """Let another policy fly from the next step on, with its recurrent state reset."""

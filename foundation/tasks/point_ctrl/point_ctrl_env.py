@@ -100,16 +100,6 @@ class PointCtrlEnv(VecEnv):
         """What each environment follows in this step; None if the target is the origin."""
         return None if self._paths is None else self._paths.ahead(self._task["row"], 0)
 
-    @property
-    def paths(self) -> ReferenceTable | None:
-        """The paths that are followed; None if the target is the origin."""
-        return self._paths
-
-    @property
-    def path_rows(self) -> torch.Tensor:
-        """Row of :attr:`paths` at which each environment is in this step, shape (N,)."""
-        return self._task["row"]
-
     def use_expert(self, expert: LqrExpert) -> None:
         """Let an expert for the vehicles of ``sim.params`` give the observation group ``expert``."""
         self.expert = ExpertActions(expert, self.sim.params, self.cfg.sim.dt, self.device)
@@ -141,6 +131,15 @@ class PointCtrlEnv(VecEnv):
             kernel.set("num_paths", 0 if paths is None else paths.paths)
             kernel.set("path_steps", 1 if paths is None else paths.steps)
         return self.reset()[0]
+
+    @property
+    def paths(self) -> ReferenceTable | None:
+        """The paths that are followed; None if the target is the origin."""
+        return self._paths
+
+    def references_around(self, before: int, after: int, every: int) -> torch.Tensor | None:
+        """Return the paths around what is followed now, (K, N, 3), as :meth:`ReferenceTable.around` does."""
+        return None if self._paths is None else self._paths.around(self._task["row"], before, after, every)
 
     def reset(self) -> tuple[TensorDict, dict]:
         """Reset every environment and return the first observations."""
@@ -285,7 +284,6 @@ class PointCtrlEnv(VecEnv):
         }
         self._task = {name: rows[:n] for name, rows in self._rows.items()}
         self._task |= {name: rows[:, :n].T for name, rows in self._lanes.items()}
-
         if self.device.type == "cpu":  # views of the same memory
             self._host_done, self._host_finished = self._task["done"].numpy(), self._task["finished"].numpy()
 
