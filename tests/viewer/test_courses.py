@@ -46,7 +46,8 @@ class View:
         if value is not None:
             handle._impl.value = value
         for callback in handle._impl.update_cb:
-            asyncio.run(callback(viser.GuiEvent(None, 1, handle)))
+            called = callback(viser.GuiEvent(None, 1, handle))
+            asyncio.run_coroutine_threadsafe(called, handle._impl.gui_api._event_loop).result()
         self.live.frame()
 
     @property
