@@ -66,15 +66,18 @@ class Controls:
             names = (WHOLE_FLEET, *(f"vehicle {number}" for number in range(num_vehicles)))
             self.follow = gui.add_dropdown("Camera follows", names, hint="The plots show the vehicle, too")
         with gui.add_folder("Path"):
-            self.course = gui.add_dropdown(
-                "Path",
-                (*([CONFIGURED] if is_on_paths else []), *COURSES),
-                hint="What the targets do, from new episodes on; that of hover jumps every 2 s",
-            )
-            self.course_speed = gui.add_slider(
-                "Path speed", SLOWEST, FASTEST, 0.1, FIRST_SPEED, disabled=True,
-                hint="Largest speed on the path [m/s]; of langevin the root mean square",
-            )  # fmt: skip
+            self._add_course(gui, is_on_paths)
+
+    def _add_course(self, gui: viser.GuiApi, is_on_paths: bool) -> None:
+        self.course = gui.add_dropdown(
+            "Path",
+            (*([CONFIGURED] if is_on_paths else []), *COURSES),
+            hint="What the targets do, from new episodes on; that of hover jumps every 2 s",
+        )
+        self.course_speed = gui.add_slider(
+            "Path speed", SLOWEST, FASTEST, 0.1, FIRST_SPEED, disabled=True,
+            hint="Largest speed on the path [m/s]; of langevin the root mean square",
+        )  # fmt: skip
 
     def on(
         self,

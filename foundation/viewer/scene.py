@@ -40,9 +40,7 @@ class FleetScene:
             moment: The vehicles at first.
             role: Role of the policy that flies, which gives the colour.
         """
-        self._server = server
-        self._fleet = fleet
-        scene = server.scene
+        self._server, self._fleet, scene = server, fleet, server.scene
         self._world = scene.add_frame(WORLD, show_axes=False)
         poses = fleet.poses(moment)
         self._ground(scene, poses.target_pos)
@@ -67,9 +65,9 @@ class FleetScene:
         self._trails = scene.add_line_segments(
             f"{WORLD}/trails", NO_LINES, palette.ROLES[role], thickness=2.0, thickness_units="screen"
         )
-        # An earlier fleet's targets may have moved.
-        scene.remove_by_name(REFERENCES)
-        if moment.target_w is not None:
+        if moment.target_w is None:
+            scene.remove_by_name(REFERENCES)  # an earlier fleet's targets may have moved
+        else:
             self._references = scene.add_line_segments(
                 REFERENCES, NO_LINES, palette.REFERENCE, thickness=1.5, thickness_units="screen"
             )
