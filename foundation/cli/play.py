@@ -191,7 +191,7 @@ def _record(plan: _Plan) -> list[Path]:
         return [plan.picture]
     from foundation.viewer.fleet import Fleet
 
-    fleet = Fleet(env.sim.params, env.nominal, env.num_envs)
+    fleet = Fleet(env.sim.params, env.nominal, env.num_envs, flight.target_w)
     if plan.page is not None:
         from foundation.viewer.page import write_page
 

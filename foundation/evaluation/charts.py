@@ -137,17 +137,25 @@ def path_chart(flight: Recording, colour: str) -> str:
     """Draw paths in three dimensions."""
     figure = new_figure(4.6, 4.2)
     axes = figure.add_subplot(projection="3d")
-    draw_paths(axes, flight.pos_w[:, :SHOWN_PATHS], colour)
+    draw_flight(axes, flight, colour, SHOWN_PATHS)
     return as_svg(figure)
 
 
-def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None:
-    """Draw paths (T, N, 3) with dots at their starts, and the target as a star."""
+def draw_flight(axes: Axes, flight: Recording, colour: str | None = None, vehicles: int | None = None) -> None:
+    """Draw the paths of the first vehicles with dots at their starts; grey lines are targets that move."""
+    paths = flight.pos_w[:, :vehicles]
+    reach = max(0.1, float(np.nanmax(np.abs(paths))))
+    if flight.target_w is not None:
+        targets = flight.target_w[:, :vehicles]
+        reach = max(reach, float(np.nanmax(np.abs(targets))))
+        for target in targets.transpose(1, 0, 2):
+            axes.plot(*target.T, linewidth=2.5, color=GREY, alpha=0.4)
+        axes.plot([], [], [], linewidth=2.5, color=GREY, alpha=0.4, label="reference")
     for path in paths.transpose(1, 0, 2):
         (line,) = axes.plot(*path.T, linewidth=1.0, color=colour, alpha=0.8)
         axes.plot(*path[:1].T, marker="o", markersize=4, color=line.get_color())
-    axes.plot([0.0], [0.0], [0.0], marker="*", markersize=12, color=BLACK, linestyle="", label="target")
-    reach = max(0.1, float(np.nanmax(np.abs(paths))))
+    if flight.target_w is None:
+        axes.plot([0.0], [0.0], [0.0], marker="*", markersize=12, color=BLACK, linestyle="", label="target")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x [m]", ylabel="y [m]")
     axes.set_zlim(-reach, reach)  # pyright: ignore
     axes.set_zlabel("z [m]")  # pyright: ignore
@@ -156,14 +164,14 @@ def draw_paths(axes: Axes, paths: np.ndarray, colour: str | None = None) -> None
 
 @styled
 def axis_chart(flights: dict[str, Recording]) -> str:
-    """Draw position over time, one panel per axis of the world."""
+    """Draw the position relative to the target over time, one panel per axis of the world."""
     figure = new_figure(4.6, 4.6)
     panels = figure.subplots(3, 1, sharex=True)
     for index, (panel, name) in enumerate(zip(panels, AXES, strict=True)):
         for role, flight in flights.items():
             lines = panel.plot(
                 flight.time,
-                flight.pos_w[:, :SHOWN_PATHS, index],
+                flight.error_w[:, :SHOWN_PATHS, index],
                 color=colour_of(role, flights),
                 linestyle=line_of(role, flights),
                 linewidth=0.9,
@@ -203,7 +211,7 @@ def death_chart(deaths: dict[str, np.ndarray]) -> str | None:
     """Draw where vehicles were lost, from above and from the side.
 
     Args:
-        deaths: Last positions (K, 3) by role.
+        deaths: Last positions relative to the target, world frame [m], shape (K, 3), by role.
     """
     if not any(len(places) for places in deaths.values()):
         return None

@@ -29,7 +29,8 @@ class Evaluation:
     flights: dict[str, Recording] = field(default_factory=dict)
     """By policy, of the first seed; quadrotors only."""
     deaths: dict[str, np.ndarray] = field(default_factory=dict)
-    """By policy, last positions of the recorded vehicles that were lost [m], shape (K, 3); quadrotors only."""
+    """By policy, last positions of the recorded vehicles that were lost, relative to the target, world frame [m],
+    shape (K, 3); quadrotors only."""
     env_cfg: Any = None
     """Configuration of the environments; quadrotors only."""
 

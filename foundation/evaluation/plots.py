@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foundation.evaluation.charts import draw_paths
+from foundation.evaluation.charts import draw_flight
 from foundation.evaluation.recording import ROTORS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def plot_flight(flight: Recording, path: Path, title: str, settle_radius: float)
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(title)
     grid = figure.add_gridspec(3, 2, width_ratios=[1.15, 1.0], wspace=0.12)
-    draw_paths(figure.add_subplot(grid[:, 0], projection="3d"), flight.pos_w)
+    draw_flight(figure.add_subplot(grid[:, 0], projection="3d"), flight)
     distance = figure.add_subplot(grid[0, 1])
     distance.plot(flight.time, flight.distance, linewidth=1.0)
     distance.axhline(settle_radius, color="grey", linestyle="--", linewidth=1.0)

@@ -1,4 +1,4 @@
-"""Recordings of flights: states and actions of every step."""
+"""Recordings of flights: states, references and actions of every step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recording:
     dt: float
     """Control step [s]."""
     pos_w: np.ndarray
-    """Position relative to the target, world frame [m], shape (T, N, 3)."""
+    """Position relative to the origin, which is the target unless that moves, world frame [m], shape (T, N, 3)."""
     quat_wb: np.ndarray
     """Attitude, body to world, (x, y, z, w), shape (T, N, 4)."""
     rotor: np.ndarray
@@ -38,6 +38,8 @@ class Recording:
     """Actions of the policy that flew, clipped to [-1, 1], shape (T, N, 4)."""
     labels: np.ndarray | None = None
     """Actions of another policy in the same states, clipped, shape (T, N, 4)."""
+    target_w: np.ndarray | None = None
+    """Position of the reference, world frame [m], shape (T, N, 3); None if the target is the origin."""
 
     @property
     def time(self) -> np.ndarray:
@@ -45,9 +47,14 @@ class Recording:
         return np.arange(len(self.pos_w)) * self.dt
 
     @property
+    def error_w(self) -> np.ndarray:
+        """Position relative to the target, world frame [m], shape (T, N, 3)."""
+        return self.pos_w if self.target_w is None else self.pos_w - self.target_w
+
+    @property
     def distance(self) -> np.ndarray:
         """Distance to the target [m], shape (T, N)."""
-        return np.linalg.norm(self.pos_w, axis=-1)
+        return np.linalg.norm(self.error_w, axis=-1)
 
     @property
     def tilt(self) -> np.ndarray:
@@ -84,14 +91,16 @@ class Recorder:
         self._rows: dict[str, list[torch.Tensor]] = {}
 
     def before_step(self, obs: TensorDict, actions: torch.Tensor) -> None:
-        """Record the state, the actions and the labels."""
-        sim = self._env.sim
+        """Record the state, the reference, the actions and the labels."""
+        sim, reference = self._env.sim, self._env.reference
         state = {
             "pos_w": sim.pos_w,
             "quat_wb": sim.quat_wb,
             "rotor": sim.rotor,
             "actions": actions.clamp(-1.0, 1.0),
         }
+        if reference is not None:
+            state["target_w"] = reference.position
         if self._label is not None:
             state["labels"] = self._label(obs).clamp(-1.0, 1.0)
         for name, values in state.items():

@@ -136,7 +136,8 @@ def _flights(evaluation: Evaluation) -> str:
                 chart(
                     charts.path_chart(flight, colour_of(role, flights)),
                     f"Paths, {role}",
-                    f"The first {charts.SHOWN_PATHS} vehicles; dots mark where they start.",
+                    f"The first {charts.SHOWN_PATHS} vehicles; dots mark where they start"
+                    f"{'.' if flight.target_w is None else ', grey lines are the references that they follow.'}",
                 )
                 for role, flight in flights.items()
             ),

@@ -146,4 +146,4 @@ def _is_quadrotor(env: Any) -> bool:
 
 def _last_positions(flight: Recording, steps: int) -> np.ndarray:
     lost = np.flatnonzero(flight.length < steps)
-    return flight.pos_w[flight.length[lost] - 1, lost]
+    return flight.error_w[flight.length[lost] - 1, lost]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from foundation.viewer.fleet import Snapshot
+from foundation.viewer.fleet import Snapshot, drawn_state, segments
 
 if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
@@ -27,6 +27,17 @@ class Clip:
     """The vehicles, of length T."""
     ended: np.ndarray
     """True where the episode ended in the step and the moment belongs to the next one, bool, shape (T, N)."""
+
+    def references(self, places: np.ndarray) -> np.ndarray | None:
+        """Return the paths of targets, around places (N, 3), as segments, world frame [m], (S, 2, 3).
+
+        None if they do not move.
+        """
+        moved = [moment.target_w for moment in self.moments if moment.target_w is not None]
+        if not moved:
+            return None
+        # No line leads from one episode into the next.
+        return segments(np.where(self.ended[..., None], np.nan, np.stack(moved) + places))
 
 
 class ClipCamera:
@@ -71,10 +82,8 @@ class ClipCamera:
         # Runs in the training loop: only copies, all on the device.
         if not self._requested.is_set():
             return
-        sim = self._env.sim
-        states = (sim.pos_w, sim.quat_wb, sim.rotor, sim.vehicle, dones)
         try:
-            self._rows.append([state[: self._count].clone() for state in states])
+            self._rows.append([state[: self._count].clone() for state in (*drawn_state(self._env), dones)])
         except RuntimeError:  # out of memory for a copy: training goes on without clips
             self.close()
             return

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 
 from foundation.evaluation.policies import Policy
 from foundation.sim.randomization import FAMILIES
+from foundation.viewer.courses import (
+    CONFIGURED,
+    COURSES,
+    FASTEST,
+    FIRST_SPEED,
+    SLOWEST,
+    WITH_SPEED,
+    Course,
+)
 from foundation.viewer.errors import ViewerError
 
 if TYPE_CHECKING:
@@ -24,7 +33,9 @@ class Controls:
     viser calls back on its own threads, but environment and policies may only be used on the thread that flies.
     """
 
-    def __init__(self, gui: viser.GuiApi, policies: list[str], family: str, num_vehicles: int) -> None:
+    def __init__(
+        self, gui: viser.GuiApi, policies: list[str], family: str, num_vehicles: int, is_on_paths: bool
+    ) -> None:
         """Add all buttons and menus.
 
         Args:
@@ -32,6 +43,7 @@ class Controls:
             policies: Names of the policies in the menu; the first one flies.
             family: The family of the vehicles.
             num_vehicles: Number of vehicles.
+            is_on_paths: Whether the environment is configured with paths, which are followed first.
         """
         self._pending: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.status = gui.add_markdown("")
@@ -53,13 +65,32 @@ class Controls:
             self.draw_vehicles = gui.add_button("Draw other vehicles", hint="The same family, with the next seed")
             names = (WHOLE_FLEET, *(f"vehicle {number}" for number in range(num_vehicles)))
             self.follow = gui.add_dropdown("Camera follows", names, hint="The plots show the vehicle, too")
+        with gui.add_folder("Path"):
+            self._add_course(gui, is_on_paths)
 
-    def on(self, handle: viser.GuiButtonHandle | viser.GuiDropdownHandle, action: Callable[[], None]) -> None:
-        """Run an action between two frames each time a button is pressed or a value chosen."""
+    def _add_course(self, gui: viser.GuiApi, is_on_paths: bool) -> None:
+        self.course = gui.add_dropdown(
+            "Path",
+            (*([CONFIGURED] if is_on_paths else []), *COURSES),
+            hint="What the targets do, from new episodes on; that of hover jumps every 2 s",
+        )
+        self.course_speed = gui.add_slider(
+            "Path speed", SLOWEST, FASTEST, 0.1, FIRST_SPEED, disabled=True,
+            hint="Largest speed on the path [m/s]; of langevin the root mean square",
+        )  # fmt: skip
+
+    def on(
+        self,
+        handle: viser.GuiButtonHandle | viser.GuiDropdownHandle | viser.GuiSliderHandle,
+        action: Callable[[], None],
+    ) -> None:
+        """Run an action between two frames each time a page presses a button or chooses a value."""
 
         # Asynchronous callbacks run in the order of the clicks.
-        async def enqueue(_: object) -> None:
-            self._pending.put(action)
+        async def enqueue(event: viser.GuiEvent) -> None:
+            # viser also calls back where this program sets a value, as it does after an error.
+            if event.client_id is not None:
+                self._pending.put(action)
 
         listen = handle.on_click if hasattr(handle, "on_click") else handle.on_update  # pyright: ignore
         listen(enqueue)
@@ -84,6 +115,16 @@ class Controls:
         if policy not in self.policy.options:
             self.policy.options = (*self.policy.options, policy)
         self.policy.value = policy
+
+    @property
+    def chosen_course(self) -> Course:
+        """What the vehicles are to follow."""
+        return Course(self.course.value, self.course_speed.value)
+
+    def show_course(self, course: Course) -> None:
+        """Show what the vehicles follow."""
+        self.course.value, self.course_speed.value = course.name, course.speed
+        self.course_speed.disabled = course.name not in WITH_SPEED
 
     @property
     def followed(self) -> int | None:

@@ -15,7 +15,7 @@ from foundation.distill.runners.progress import Display
 from foundation.distill.runners.report import IterationReport
 from foundation.viewer import palette
 from foundation.viewer.clips import Clip, ClipCamera
-from foundation.viewer.fleet import Fleet, take_snapshot
+from foundation.viewer.fleet import fleet_of, take_snapshot
 from foundation.viewer.history import History
 from foundation.viewer.plots import LEGEND, add_plot, thinned
 from foundation.viewer.scene import FleetScene
@@ -91,7 +91,7 @@ class Dashboard:
         self._title = title
         self._count = min(SHOWN_VEHICLES, env.num_envs)
         self._dt, self._num_envs = env.sim.dt, env.num_envs
-        self._fleet = Fleet(env.sim.params, env.nominal, self._count)
+        self._fleet = fleet_of(env, self._count)
         self._camera = ClipCamera(env, self._count, max(2, round(CLIP_SECONDS / self._dt)))
         self._camera.request()
         self._text = server.gui.add_markdown("")
@@ -100,7 +100,7 @@ class Dashboard:
         self._loss: viser.GuiUplotHandle | None = None
         self._reward: viser.GuiUplotHandle | None = None
         self._trained = self._role = trained
-        self._scene = FleetScene(server, self._fleet, take_snapshot(env.sim, self._count), self._role)
+        self._scene = FleetScene(server, self._fleet, take_snapshot(env, self._count), self._role)
         self._scene.aim(None)
         self._newest: IterationReport | None = None
         self._losses: tuple[list[float], list[float]] = ([], [])
@@ -163,7 +163,8 @@ class Dashboard:
                 for step in range(shown, due):
                     history.append(clip.moments[step], clip.ended[step])
                 shown = due
-                self._scene.draw(clip.moments[shown - 1], history.trails(self._fleet.targets))
+                references = None if newer is None else newer.references(self._fleet.targets)
+                self._scene.draw(clip.moments[shown - 1], history.trails(self._fleet.targets), references)
             if now - last_update >= CURVE_SECONDS:
                 last_update = now
                 self._draw_figures()

@@ -11,16 +11,20 @@ import numpy as np
 import torch
 
 from foundation.evaluation.recording import PolicyFn, reset_policy
-from foundation.viewer.fleet import Fleet, Snapshot, take_snapshot
+from foundation.viewer.fleet import Snapshot, fleet_of, segments, take_snapshot
 from foundation.viewer.history import History
 
 if TYPE_CHECKING:
     from foundation.tasks.point_ctrl.point_ctrl_env import PointCtrlEnv
+    from foundation.tasks.point_ctrl.references import ReferenceTable
 
 LONGEST_JUMP = 0.25
 """Longest wall time to catch up with in one call [s]; a machine that is too slow flies slower instead."""
 KEPT_SECONDS = 10.0
 """Simulated time kept for trails and plots [s]."""
+
+REFERENCE_SECONDS = (2.0, 2.0, 0.05)
+"""Times by which a target's drawn path reaches back and ahead, and that between two of its points [s]."""
 
 
 class Flight:
@@ -59,9 +63,23 @@ class Flight:
     def set_env(self, env: PointCtrlEnv) -> None:
         """Continue in another environment, from its current episodes."""
         self.env = env
-        self.fleet = Fleet(env.sim.params, env.nominal, env.num_envs)
+        self.fleet = fleet_of(env, env.num_envs)
         self._obs = env.get_observations()
         self._restart_counters()
+
+    def follow(self, paths: ReferenceTable | None) -> None:
+        """Continue along other paths, with new episodes; None is the origin."""
+        self.env.follow(paths)
+        self.set_env(self.env)
+
+    def references(self) -> np.ndarray | None:
+        """Return the paths of the targets around their present places as segments, world frame [m], (S, 2, 3).
+
+        None if they do not move.
+        """
+        before, after, every = (max(1, round(seconds / self.dt)) for seconds in REFERENCE_SECONDS)
+        points = self.env.references_around(before, after, every)
+        return None if points is None else segments(points.cpu().numpy() + self.fleet.targets)
 
     def switch(self, policy: PolicyFn) -> None:
         """Let another policy fly from the next step on, with its recurrent state reset."""
@@ -116,7 +134,7 @@ class Flight:
         ended = dones.cpu().numpy() > 0
         self.episodes += int(ended.sum())
         self.failures += int((ended & ~extras["time_outs"].cpu().numpy()).sum())
-        self.moment = take_snapshot(self.env.sim, self.env.num_envs)
+        self.moment = take_snapshot(self.env, self.env.num_envs)
         self.history.append(self.moment, ended)
 
     def _restart_counters(self) -> None:
@@ -127,10 +145,10 @@ class Flight:
         self.failures = 0
         """Episodes of those that left the bounds."""
         self.history = History(self.env.num_envs, self.dt, KEPT_SECONDS)
-        self.moment: Snapshot = take_snapshot(self.env.sim, self.env.num_envs)
+        self.moment: Snapshot = take_snapshot(self.env, self.env.num_envs)
         self.history.append(self.moment)
 
     @property
     def mean_distance(self) -> float:
         """Mean distance to the target over the fleet [m]."""
-        return float(np.linalg.norm(self.moment.pos_w, axis=-1).mean())
+        return float(self.moment.distance.mean())

@@ -26,6 +26,7 @@ class History:
         self._dt = dt
         self._size = max(2, round(seconds / dt))
         self._pos = np.full((self._size, num_vehicles, 3), np.nan, dtype=np.float32)
+        self._distance = np.full((self._size, num_vehicles), np.nan, dtype=np.float32)
         self._tilt = np.full((self._size, num_vehicles), np.nan, dtype=np.float32)
         self._rotor = np.full((self._size, num_vehicles, 4), np.nan, dtype=np.float32)
         self._episode = np.zeros((self._size, num_vehicles), dtype=np.int32)
@@ -38,6 +39,7 @@ class History:
             self._ended += ended.astype(np.int32)
         row = self._count % self._size
         self._pos[row], self._rotor[row], self._episode[row] = moment.pos_w, moment.rotor, self._ended
+        self._distance[row] = moment.distance
         self._tilt[row] = np.degrees(tilt(moment.quat_wb))
         self._count += 1
 
@@ -45,7 +47,7 @@ class History:
         """Return the paths of the last seconds as segments, world frame [m], shape (S, 2, 3).
 
         Args:
-            targets: Target of each vehicle, world frame [m], shape (N, 3).
+            targets: Place of each vehicle on the grid, world frame [m], shape (N, 3).
         """
         every = max(1, round(TRAIL_INTERVAL / self._dt))
         newest = self._count - 1
@@ -68,7 +70,7 @@ class History:
         rows = steps % self._size
         return {
             "time": steps * self._dt,
-            "distance": np.linalg.norm(self._pos[rows, vehicle], axis=-1),
+            "distance": self._distance[rows, vehicle],
             "tilt": self._tilt[rows, vehicle],
             "rotor": self._rotor[rows, vehicle],
         }

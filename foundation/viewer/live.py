@@ -64,7 +64,10 @@ class LiveView:
         self._sources = sources
         self._family, self._seed = sources.family, sources.seed
         self._role = next(iter(policies.values())).role
-        self._controls = Controls(server.gui, list(policies), sources.family, flight.env.num_envs)
+        self._configured = flight.env.paths
+        is_on_paths = self._configured is not None
+        self._controls = Controls(server.gui, list(policies), sources.family, flight.env.num_envs, is_on_paths)
+        self._course = self._controls.chosen_course
         with server.gui.add_folder("Plots"):
             self._plots = VehiclePlots(server.gui)
         server.gui.add_markdown(LEGEND)
@@ -85,14 +88,15 @@ class LiveView:
         self._flight.advance()
         now = time.monotonic()
         slow_update = ran or now - self._last_slow_update >= 1.0 / SLOW_FPS
-        trails = None
+        trails = references = None
         if slow_update:
             self._last_slow_update = now
             trails = self._flight.history.trails(self._flight.fleet.targets)
+            references = self._flight.references()
             self._controls.status.content = self._status()
             self._plots.draw(self._flight.history, self._controls.followed or 0)
         with self._server.atomic():
-            self._scene.draw(self._flight.moment, trails)
+            self._scene.draw(self._flight.moment, trails, references)
             self._scene.centre_on(self._controls.followed, self._flight.moment)
 
     def _connect(self) -> None:
@@ -106,6 +110,8 @@ class LiveView:
         controls.on(controls.family, self._change_family)
         controls.on(controls.draw_vehicles, lambda: self._change_vehicles(self._seed + 1))
         controls.on(controls.follow, lambda: self._scene.aim(controls.followed))
+        controls.on(controls.course, self._change_course)
+        controls.on(controls.course_speed, self._change_course)
 
     def _build_scene(self) -> None:
         flight = self._flight
@@ -146,22 +152,44 @@ class LiveView:
         family = self._controls.family.value
         try:
             env = self._sources.make_env(family, seed)
+            configured = env.paths
+            paths = self._course.table(env, configured, seed)
         except ViewerError:
             self._controls.family.value = self._family
             raise
+        if paths is not configured:
+            env.follow(paths)
         self._flight.set_env(env)
-        self._family, self._seed = family, seed
+        self._family, self._seed, self._configured = family, seed, configured
         self._build_scene()
+
+    def _change_course(self) -> None:
+        course = self._controls.chosen_course
+        # A slider that is dragged asks for many.
+        if course == self._course:
+            return
+        try:
+            paths = course.table(self._flight.env, self._configured, self._seed)
+        except ViewerError:
+            self._controls.show_course(self._course)
+            raise
+        self._flight.follow(paths)
+        self._course = course
+        self._controls.show_course(course)
+        self._build_scene()
+
+    def _followed(self) -> str:
+        return "" if self._flight.env.paths is None else f", which follow {self._course}"
 
     def _status(self) -> str:
         flight, vehicle = self._flight, self._controls.followed or 0
         row = int(flight.moment.vehicle[vehicle])
-        distance = float(np.linalg.norm(flight.moment.pos_w[vehicle]))
+        distance = float(flight.moment.distance[vehicle])
         mass = flight.fleet.mass(row)
         weight = f"{1000.0 * mass:.1f} g" if mass < 1.0 else f"{mass:.2f} kg"
         return (
             f"**t = {flight.time:.2f} s**, step {flight.steps}{', paused' if flight.paused else ''}\n\n"
-            f"{self._role} flies {flight.env.num_envs} vehicles of family {self._family}\n\n"
+            f"{self._role} flies {flight.env.num_envs} vehicles of family {self._family}{self._followed()}\n\n"
             f"mean distance {flight.mean_distance:.3f} m, {flight.episodes} episodes ended, "
             f"{flight.failures} failed\n\n"
             f"vehicle {vehicle}: {weight}, thrust to weight {flight.fleet.thrust_to_weight(row):.2f}, "

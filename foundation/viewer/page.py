@@ -10,7 +10,7 @@ import numpy as np
 
 from foundation.evaluation.page import write_whole
 from foundation.viewer import palette
-from foundation.viewer.fleet import SPACING, TARGET_HEIGHT, Fleet, frames
+from foundation.viewer.fleet import SPACING, Fleet, frames, segments
 from foundation.viewer.scene import WORLD, FleetScene, overview
 from foundation.viewer.server import DEFAULT_HOST, serving
 
@@ -42,12 +42,18 @@ def page(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title:
     with serving(DEFAULT_HOST, 0, title) as server:
         scene = FleetScene(server, fleet, shown[0], role)
         server.scene.add_line_segments(
-            f"{WORLD}/paths", paths(flight, fleet), palette.ROLES[role], thickness=1.0, thickness_units="screen"
+            f"{WORLD}/paths",
+            paths(flight.pos_w, flight.dt, fleet),
+            palette.ROLES[role],
+            thickness=1.0,
+            thickness_units="screen",
         )
         server.initial_camera.position, server.initial_camera.look_at = overview(fleet)
-        above = (fleet.extent + SPACING, 0.0, 2.0 * TARGET_HEIGHT)
+        above = (fleet.extent + SPACING, 0.0, 2.0 * fleet.height)
         server.scene.add_label(f"{WORLD}/title", title, position=above, anchor="bottom-center")
         recorder = server.get_scene_serializer()
+        if flight.target_w is not None:
+            scene.draw(shown[0], references=paths(flight.target_w, flight.dt, fleet))
         for moment in shown:
             scene.draw(moment)
             recorder.insert_sleep(1.0 / FPS)
@@ -55,8 +61,6 @@ def page(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, title:
     return text.replace("<title>Viser</title>", f"<title>{html.escape(title)}</title>", 1)
 
 
-def paths(flight: Recording, fleet: Fleet, interval: float = 0.04) -> np.ndarray:
-    """Return the paths of all vehicles as segments, world frame [m], shape (S, 2, 3)."""
-    points = flight.pos_w[:: max(1, round(interval / flight.dt))] + fleet.targets
-    segments = np.stack([points[:-1], points[1:]], axis=2).reshape(-1, 2, 3)
-    return segments[~np.isnan(segments).any(axis=(1, 2))].astype(np.float32)
+def paths(pos_w: np.ndarray, dt: float, fleet: Fleet, interval: float = 0.04) -> np.ndarray:
+    """Return paths relative to the places on the grid, (T, N, 3), as segments, world frame [m], (S, 2, 3)."""
+    return segments(pos_w[:: max(1, round(interval / dt))] + fleet.targets)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
 from foundation.viewer import palette
-from foundation.viewer.fleet import SPACING, Fleet, Poses, Snapshot, rotate
+from foundation.viewer.fleet import SPACING, TARGET_HEIGHT, Fleet, Poses, Snapshot, rotate, segments
 
 WIDTH, HEIGHT, DPI = 1280, 720, 100
 LOOK_AT_HEIGHT = 0.75
@@ -30,13 +30,14 @@ _GRID, _SHADOW = palette.css((222, 222, 222)), palette.css((226, 226, 226))
 class Painter:
     """Draws the moments of one flight; only what moves is updated from one picture to the next."""
 
-    def __init__(self, fleet: Fleet, role: str, title: str) -> None:
+    def __init__(self, fleet: Fleet, role: str, title: str, references_w: np.ndarray | None = None) -> None:
         """Draw the background.
 
         Args:
             fleet: The fleet.
             role: Role of the policy that flies, which gives the colour.
             title: Line at the top.
+            references_w: Paths of targets that move, world frame [m], NaN after an episode's end, shape (K, N, 3).
         """
         self._fleet = fleet
         self._colour = palette.css(palette.ROLES[role])
@@ -44,6 +45,7 @@ class Painter:
         self.axes: Any = self._add_axes()
         """The 3-D axes; its data are in the world frame [m]."""
         self._add_background(title)
+        self._add_targets(references_w)
         self._add_fleet()
 
     def paint(self, moment: Snapshot, time: float, paths_w: np.ndarray, recent: int) -> np.ndarray:
@@ -60,6 +62,8 @@ class Painter:
             faint.set_data_3d(*paths_w[:, vehicle].T)
             full.set_data_3d(*paths_w[-recent:, vehicle].T)
         self._move(poses)
+        if moment.target_w is not None:
+            self._place_targets(poses.target_pos[poses.body_scale > 0.0])
         self._clock.set_text(f"{time:5.2f} s")
         self._canvas.draw()
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
@@ -85,7 +89,8 @@ class Painter:
         )
         reach = self._reach
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        axes.set_zlim(LOOK_AT_HEIGHT - reach, LOOK_AT_HEIGHT + reach)
+        middle = LOOK_AT_HEIGHT + self._fleet.height - TARGET_HEIGHT
+        axes.set_zlim(middle - reach, middle + reach)
         axes.set_box_aspect((1.0, 1.0, 1.0), zoom=1.37)
         axes.set_proj_type("persp", focal_length=0.14)
         axes.view_init(elev=25.0, azim=-158.0)
@@ -105,16 +110,28 @@ class Painter:
         self._add_lines(lines, _GRID, 0.7)
         # Artists are drawn in the order in which they are added: shadows are on the grid and under all the rest.
         self._shadows = self.axes.add_collection3d(Poly3DCollection([_RIM], facecolors=_SHADOW))
-        targets = self._fleet.targets
-        green = palette.css(palette.TARGET)
-        self._add_lines(np.stack([targets * np.array([1.0, 1.0, 0.0]), targets], axis=1), green, 0.7)
-        self.axes.plot(*targets.T, "d", color=green, markersize=self._points(0.10))
         dark = palette.css(palette.DARK)
         figure.text(0.02, 0.95, title, color=dark, size=14, parse_math=False)
         self._clock = figure.text(0.98, 0.95, "", color=dark, size=14, ha="right")
         labels = (("vehicle and its path", self._colour), *_LABELS)
         for x, (label, colour) in zip((0.02, 0.17, 0.27, 0.34), labels, strict=True):
             figure.text(x, 0.03, f"\N{BLACK SQUARE} {label}", color=colour, size=11)
+
+    def _add_targets(self, references_w: np.ndarray | None) -> None:
+        """Add the targets and, where they move, their paths."""
+        green, pale = palette.css(palette.TARGET), palette.css(palette.REFERENCE)
+        if references_w is not None:
+            self._add_lines(segments(references_w), pale, 1.4)
+            self._canvas.figure.text(0.41, 0.03, "\N{BLACK SQUARE} its path", color=pale, size=11)
+        self._stalks = self._add_lines(np.zeros((1, 2, 3)), green, 0.7)
+        (self._targets,) = self.axes.plot([], [], [], "d", color=green, markersize=self._points(0.10))
+        self._place_targets(self._fleet.targets)
+
+    def _place_targets(self, targets_w: np.ndarray) -> None:
+        """Show targets, world frame [m], shape (K, 3)."""
+        feet = targets_w * np.array([1.0, 1.0, 0.0])
+        self._stalks.set_segments(np.stack([feet, targets_w], axis=1))
+        self._targets.set_data_3d(*targets_w.T)
 
     def _add_fleet(self) -> None:
         """Add the artists that :meth:`paint` moves."""

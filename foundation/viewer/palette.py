@@ -14,6 +14,8 @@ FRONT, BACK = ORANGE, GREY
 """Colours of the rotor discs, which show where the front of a vehicle is."""
 THRUST = SKY
 TARGET = GREEN
+REFERENCE = (143, 211, 189)
+"""Colour of the paths that targets move on: theirs, lighter."""
 
 
 def css(colour: tuple[int, int, int]) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MOST_POINTS = 400
 """Largest number of points of a curve."""
 HEIGHT = 170
-LEGEND = "Yellow rotors are the front ones; bars show the thrust of each rotor, octahedra the targets."
+LEGEND = "Yellow rotors are the front ones; bars show the thrust of each rotor, octahedra the targets, "
+"pale green lines the paths of those that move."
 
 
 class VehiclePlots:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foundation.viewer import palette
-from foundation.viewer.fleet import SPACING, TARGET_HEIGHT, Fleet, Poses, Snapshot
+from foundation.viewer.fleet import SPACING, Fleet, Poses, Snapshot
 from foundation.viewer.meshes import ball_mesh, bar_mesh, disc_mesh, frame_mesh
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ FOLLOW_FROM = np.array([-0.85, -0.6, 0.5])
 """Position of the camera that follows a vehicle, relative to it [m]."""
 SHADOWED_VEHICLES = 16
 """Larger fleets cast no shadows: without a GPU shadows cost two thirds of the frame rate."""
+BALL_RADIUS = 0.04
+"""Radius of a target [m]."""
+REFERENCES = f"{WORLD}/references"
+"""Node of the paths of targets; there is none if they do not move."""
+NO_LINES = np.zeros((1, 2, 3), dtype=np.float32)
 BAR_RADIUS = 0.22
 """Radius of a thrust bar over that of its rotor."""
 
@@ -35,12 +40,10 @@ class FleetScene:
             moment: The vehicles at first.
             role: Role of the policy that flies, which gives the colour.
         """
-        self._server = server
-        self._fleet = fleet
-        scene = server.scene
+        self._server, self._fleet, scene = server, fleet, server.scene
         self._world = scene.add_frame(WORLD, show_axes=False)
-        self._ground(scene)
         poses = fleet.poses(moment)
+        self._ground(scene, poses.target_pos)
         n = fleet.num_vehicles
         vertices, faces = frame_mesh(fleet.nominal_rotors)
         quat = _wxyz(poses.body_quat)
@@ -60,11 +63,25 @@ class FleetScene:
             batched_scales=_bar_scales(poses), batched_colors=palette.THRUST, cast_shadow=False,
         )  # fmt: skip
         self._trails = scene.add_line_segments(
-            f"{WORLD}/trails", np.zeros((1, 2, 3)), palette.ROLES[role], thickness=2.0, thickness_units="screen"
+            f"{WORLD}/trails", NO_LINES, palette.ROLES[role], thickness=2.0, thickness_units="screen"
         )
+        if moment.target_w is None:
+            scene.remove_by_name(REFERENCES)  # an earlier fleet's targets may have moved
+        else:
+            self._references = scene.add_line_segments(
+                REFERENCES, NO_LINES, palette.REFERENCE, thickness=1.5, thickness_units="screen"
+            )
 
-    def draw(self, moment: Snapshot, trails: np.ndarray | None = None) -> None:
-        """Show a moment and trails, segments (S, 2, 3); None keeps the present trails."""
+    def draw(
+        self, moment: Snapshot, trails: np.ndarray | None = None, references: np.ndarray | None = None
+    ) -> None:
+        """Show a moment.
+
+        Args:
+            moment: The vehicles.
+            trails: Their trails, segments (S, 2, 3); None keeps the present ones.
+            references: Paths of targets that move, likewise.
+        """
         poses = self._fleet.poses(moment)
         quat = _wxyz(poses.body_quat)
         with self._server.atomic():
@@ -78,7 +95,15 @@ class FleetScene:
             self._bars.batched_scales = _bar_scales(poses)
             if trails is not None:
                 # A node keeps its old segments on an empty update.
-                self._trails.points = trails if len(trails) else np.zeros((1, 2, 3), dtype=np.float32)
+                self._trails.points = trails if len(trails) else NO_LINES
+            if references is not None:
+                self._references.points = references if len(references) else NO_LINES
+            if moment.target_w is not None:
+                self._targets.batched_positions = poses.target_pos.astype(np.float32)
+                self._targets.batched_scales = np.where(poses.body_scale > 0.0, BALL_RADIUS, 0.0).astype(
+                    np.float32
+                )
+                self._stalks.points = _stalks(poses.target_pos)
 
     def recolour(self, role: str) -> None:
         """Show the role of the policy that flies now."""
@@ -101,7 +126,7 @@ class FleetScene:
     def _place(self, vehicle: int, moment: Snapshot) -> np.ndarray:
         return moment.pos_w[vehicle].astype(float) + self._fleet.targets[vehicle]
 
-    def _ground(self, scene: viser.SceneApi) -> None:
+    def _ground(self, scene: viser.SceneApi, targets_w: np.ndarray) -> None:
         # viser's default lights overexpose the colours.
         scene.configure_default_lights(enabled=False)
         scene.configure_environment_map(None)
@@ -116,23 +141,28 @@ class FleetScene:
         )  # fmt: skip
         count = self._fleet.num_vehicles
         level = np.tile([1.0, 0.0, 0.0, 0.0], (count, 1))
-        scene.add_batched_meshes_simple(
-            f"{WORLD}/targets", *ball_mesh(), level, self._fleet.targets, batched_scales=np.full(count, 0.04),
+        self._targets = scene.add_batched_meshes_simple(
+            f"{WORLD}/targets", *ball_mesh(), level, targets_w, batched_scales=np.full(count, BALL_RADIUS),
             batched_colors=palette.TARGET, flat_shading=True, cast_shadow=False,
         )  # fmt: skip
-        feet = self._fleet.targets * np.array([1.0, 1.0, 0.0])
-        stalks = np.stack([feet, self._fleet.targets], axis=1)
-        scene.add_line_segments(f"{WORLD}/stalks", stalks, palette.TARGET, thickness=0.006)
+        self._stalks = scene.add_line_segments(
+            f"{WORLD}/stalks", _stalks(targets_w), palette.TARGET, thickness=0.006
+        )
 
 
 def overview(fleet: Fleet) -> tuple[np.ndarray, np.ndarray]:
     """Return the position and the target of a camera that shows the whole fleet, world frame [m], shapes (3,)."""
-    look_at = np.array([0.0, 0.0, 0.7 * TARGET_HEIGHT])
+    look_at = np.array([0.0, 0.0, 0.7 * fleet.height])
     return look_at + (1.6 + 1.5 * fleet.extent) * np.array([-0.80, -0.30, 0.50]), look_at
 
 
 def _wxyz(quat: np.ndarray) -> np.ndarray:
     return np.roll(quat, 1, axis=-1).astype(np.float32)
+
+
+def _stalks(targets_w: np.ndarray) -> np.ndarray:
+    """Return lines from the ground to the targets (N, 3), segments (N, 2, 3)."""
+    return np.stack([targets_w * np.array([1.0, 1.0, 0.0]), targets_w], axis=1).astype(np.float32)
 
 
 def _bar_scales(poses: Poses) -> np.ndarray:

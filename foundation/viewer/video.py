@@ -50,8 +50,9 @@ def pictures(flight: Recording, vehicle: np.ndarray, fleet: Fleet, role: str, ti
     """Yield the frames as RGB, uint8, shape (720, 1280, 3)."""
     from foundation.viewer.painter import Painter
 
-    painter = Painter(fleet, role, title)
     every = max(1, round(PATH_INTERVAL / flight.dt))
+    references_w = None if flight.target_w is None else flight.target_w[::every] + fleet.targets
+    painter = Painter(fleet, role, title, references_w)
     recent = max(2, round(RECENT_SECONDS / (every * flight.dt)))
     for step, moment in frames(flight, vehicle, FPS):
         # Counted back from the current step, so that a path ends at its vehicle.

@@ -154,6 +154,21 @@ def test_vehicles_are_exchanged_in_flight(panel):
     panel.shows(re.compile(r"vehicles of family cf2x"))
 
 
+def test_paths_are_exchanged_in_flight_and_an_impossible_one_is_named(panel, page):
+    panel.choose("Path", "circle")
+    panel.shows(re.compile(r"which follow circle at 1 m/s"))
+    slider = panel.page.get_by_role("slider")
+    slider.focus()
+    slider.press("End")
+    panel.shows(re.compile(r"path 'circle' is too fast"))
+    panel.shows(re.compile(r"which follow circle at 1 m/s"))
+    panel.choose("Path", "figure_eight")
+    panel.shows(re.compile(r"which follow figure_eight at 1 m/s"))
+    panel.choose("Path", "origin")
+    panel.page.get_by_text(re.compile("which follow")).wait_for(state="detached", timeout=20_000)
+    assert page.complaints == []
+
+
 def test_camera_and_plots_follow_the_chosen_vehicle(panel):
     panel.press("Pause")
     before = panel.settled_picture()

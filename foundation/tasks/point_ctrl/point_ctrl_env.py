@@ -137,6 +137,15 @@ class PointCtrlEnv(VecEnv):
             kernel.set("path_steps", 1 if paths is None else paths.steps)
         return self.reset()[0]
 
+    @property
+    def paths(self) -> ReferenceTable | None:
+        """The paths that are followed; None if the target is the origin."""
+        return self._paths
+
+    def references_around(self, before: int, after: int, every: int) -> torch.Tensor | None:
+        """Return the paths around what is followed now, (K, N, 3), as :meth:`ReferenceTable.around` does."""
+        return None if self._paths is None else self._paths.around(self._task["row"], before, after, every)
+
     def reset(self) -> tuple[TensorDict, dict]:
         """Reset every environment and return the first observations."""
         return self._delayed(self._observe(Reset.ALL), advance=True), {}
@@ -280,7 +289,6 @@ class PointCtrlEnv(VecEnv):
         }
         self._task = {name: rows[:n] for name, rows in self._rows.items()}
         self._task |= {name: rows[:, :n].T for name, rows in self._lanes.items()}
-
         if self.device.type == "cpu":  # views of the same memory
             self._host_done, self._host_finished = self._task["done"].numpy(), self._task["finished"].numpy()
 

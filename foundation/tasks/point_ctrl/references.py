@@ -83,6 +83,32 @@ class ReferenceTable:
         """Sample paths for episodes of ``steps`` control steps of ``dt`` [s], and their first states."""
         return cls(sample_many(paths, np.arange(steps + 1) * dt, rng), dt, device)
 
+    @property
+    def positions(self) -> torch.Tensor:
+        """Positions of all samples, world frame [m], shape (P * T, 3)."""
+        return self.samples[:, :3]
+
+    def around(self, rows: torch.Tensor, before: int, after: int, every: int) -> torch.Tensor:
+        """Return positions of the paths from some steps before rows to some after them.
+
+        They are those of the paths' steps that are multiples of ``every``, so from one step to the next they stay
+        the same; beyond the ends of a path they are its first and last ones.
+
+        Args:
+            rows: Rows of the table, integer, shape (N,).
+            before: Steps before them.
+            after: Steps after them.
+            every: Steps from one position to the next.
+
+        Returns:
+            Positions, world frame [m], shape (K, N, 3).
+        """
+        step = rows.long() % self.steps
+        begin = rows.long() - step
+        offsets = every * torch.arange(-(before // every), after // every + 1, device=rows.device)
+        steps = step - step % every + offsets[:, None]
+        return self.positions[begin + steps.clamp(0, self.steps - 1)]
+
     def ahead(self, rows: torch.Tensor, steps: int) -> CurrentReference:
         """Return the samples some steps after rows, integer, shape (N,), or a path's last ones."""
         last = (rows.long() // self.steps + 1) * self.steps - 1
