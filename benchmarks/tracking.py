@@ -191,7 +191,7 @@ def main() -> None:
         for name, make in made.items():
             if args.only is None or name in args.only:
                 part_of[name] = fly(name, make, args.seed)
-        if args.student:
+        if args.student and not args.breaks:
             print("\n".join(line for text in args.student for line in targets(kept["speeds"], text.split("=")[0])))
             return
         RESULT.write_text(json.dumps(kept, indent=1) + "\n")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 INHERITED = ("robot", "randomization", "sim")
 """Settings of the environment that a student takes from its teacher's run."""
-NOT_COMPARED = ("num_envs", "episode_steps", "robot.spawn.usd_path")
+NOT_COMPARED = ("num_envs", "episode_s", "episode_steps", "robot.spawn.usd_path")
 """Settings that may differ without changing what a policy meets; vehicles are compared by their contents."""
 
 

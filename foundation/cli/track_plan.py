@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli.errors import UsageError
 from foundation.cli.flags import check_device
 from foundation.cli.flown import flown_environment, print_vehicle
-from foundation.cli.paths import find_checkpoint
-from foundation.tasks.packaged import EXPERT, is_packaged, packaged_policy
+from foundation.cli.track_policies import BASELINES, PID, RAPTOR, checkpoints_of
+from foundation.tasks.packaged import EXPERT, is_packaged
 
 if TYPE_CHECKING:
     from foundation.sim.paths import Path as FlightPath
-
-RAPTOR, PID = "raptor", "pid"
-BASELINES = (RAPTOR, EXPERT, PID)
-"""Names that stand for policies besides checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,10 @@ def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
     task = load_task(args.task)
     check_device(args.device)
     _check_flags(args)
-    checkpoints = _checkpoints(args)
+    checkpoints = checkpoints_of(args)
     of_path = [word for word in overrides if word.startswith("path.")]
     of_env = [word for word in overrides if word not in of_path]
-    for word in of_env:
-        if word.partition("=")[0] in _SET_BY_FLAGS:
-            name = word.partition("=")[0]
-            raise UsageError(f"{word}: {name} has no effect here; use {_SET_BY_FLAGS[name]}")
+    _require_effect(args, of_env, EXPERT in map(str, checkpoints.values()))
     flags = {
         "env.num_envs": args.num_envs,
         "env.episode_s": args.duration,
@@ -86,27 +80,49 @@ def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
     try:
         name, parameters = _path(args, of_path)
         paths = make_paths(name, parameters, args.num_envs)
-    except ValueError as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UsageError(f"--path {args.path}: {error}") from None
     folder = _folder(args, next(iter(checkpoints.values())))
-    first = round(args.after / env_cfg.sim.dt)
+    first, steps = round(args.after / env_cfg.sim.dt), env_cfg.max_episode_length
+    if first >= steps:
+        raise UsageError(f"--after {args.after:g} leaves no step of --duration {args.duration:g}; lower it")
     plan = TrackingPlan(args, checkpoints, env_cfg, name, paths, folder, first)
     env = create_env(args.task, replace(env_cfg, expert=None), args.device, args.seed)
     print_vehicle(env, "Track")
     _require_flyable(plan, env)
-    if RAPTOR in map(str, checkpoints.values()):
-        plan.make_policy(next(name for name, path in checkpoints.items() if str(path) == RAPTOR), env)
+    for each, path in checkpoints.items():
+        if str(path) != EXPERT:
+            plan.make_policy(each, env)
     return plan
 
 
-_SET_BY_FLAGS = {
-    "env.num_envs": "--num_envs",
-    "env.episode_s": "--duration",
-    "env.episode_steps": "--duration",
-    "env.paths": "--path",
-    "env.states": "--path: flights begin on the path",
+_SILENCED = {
+    "env.num_envs": "give --num_envs",
+    "env.episode_s": "give --duration",
+    "env.episode_steps": "give --duration",
+    "env.paths": "give --path",
+    "env.states": "flights begin on the path, level, and end 2 m off it",
+    "env.init": "flights begin on the path, level and with hovering rotors",
+    "env.termination": "a vehicle that is 2 m off the path along an axis is lost",
+    "env.randomization.num_vehicles": "there is a vehicle for each of --num_envs",
 }
-"""Settings that flags of this command stand for."""
+"""Settings that this command decides, and the way out."""
+
+
+def _require_effect(args: argparse.Namespace, overrides: list[str], flies_expert: bool) -> None:
+    """Refuse settings of the environment that something else decides."""
+    silenced = dict(_SILENCED)
+    if args.vehicle is not None:
+        silenced |= dict.fromkeys(("env.robot", "env.randomization"), f"--vehicle {args.vehicle} decides it")
+    if args.family is not None:
+        silenced["env.randomization.family"] = f"--family {args.family} decides it"
+    if not flies_expert:
+        silenced["env.expert"] = "no expert flies; give --compare expert"
+    for word in overrides:
+        name = word.partition("=")[0]
+        for setting, way_out in silenced.items():
+            if name == setting or name.startswith(f"{setting}."):
+                raise UsageError(f"{word} has no effect: {way_out}")
 
 
 def _check_flags(args: argparse.Namespace) -> None:
@@ -122,33 +138,6 @@ def _check_flags(args: argparse.Namespace) -> None:
         raise UsageError(f"--family {args.family} has no effect with --vehicle {args.vehicle}; give one of them")
 
 
-def _checkpoints(args: argparse.Namespace) -> dict[str, Path]:
-    """Return the policies by name."""
-    if args.checkpoint is None and args.load_run is None:
-        given = packaged_policy(args.task)
-        print(f"[Track] the packaged {args.task} policy flies", flush=True)
-    elif args.checkpoint in (RAPTOR, PID):
-        given = Path(args.checkpoint)
-    else:
-        from foundation.tasks import load_task, resolve
-
-        experiment = resolve(load_task(args.task).agent_cfg)().experiment_name
-        given = find_checkpoint(args.checkpoint, args.load_run, experiment)
-    found = {_name_of(given, args.task): given}
-    for name in (args.compare or "").split(",") if args.compare else []:
-        path = Path(name) if name in BASELINES else find_checkpoint(name, None, None)
-        if path in found.values():
-            raise UsageError(f"--compare {name}: it flies already; name each policy once")
-        found[_name_of(path, name)] = path
-    return found
-
-
-def _name_of(path: Path, task: str) -> str:
-    if str(path) in BASELINES:
-        return str(path)
-    return f"{task} student" if is_packaged(path) else f"{path.parent.name}/{path.stem}"
-
-
 def _path(args: argparse.Namespace, overrides: list[str]) -> tuple[str, dict[str, Any]]:
     """Return the kind of path, and its parameters from flags and settings."""
     from foundation.tasks.config import parse_values
@@ -159,6 +148,8 @@ def _path(args: argparse.Namespace, overrides: list[str]) -> tuple[str, dict[str
     if args.heading is not None:
         parameters["heading"] = args.heading if args.heading == "along" else _number("--heading", args.heading)
     for name, value in parse_values(overrides, "path").items():
+        if name == "file":
+            raise UsageError(f"path.file={value} has no effect; give --path {value}")
         if name in parameters:
             raise UsageError(f"path.{name} has no effect with --{name}; give one of them")
         parameters[name] = tuple(map(_as_tuple, value)) if isinstance(value, list) else value
@@ -179,22 +170,34 @@ def _number(flag: str, words: str) -> float:
 
 
 def _folder(args: argparse.Namespace, checkpoint: Path) -> Path:
-    if args.output is None:
-        return Path(".") if is_packaged(checkpoint) or str(checkpoint) in BASELINES else checkpoint.parent
-    folder = Path(args.output)
+    """Return the folder to write to, which need not exist yet."""
+    from foundation.evaluation.page import is_report
+    from foundation.evaluation.tracking.files import REPORT
+
+    here = is_packaged(checkpoint) or str(checkpoint) in BASELINES
+    folder = Path("." if here else checkpoint.parent) if args.output is None else Path(args.output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder} is a file; give a folder")
+    parent = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"--output {folder}: nothing can be written to {parent}")
+    if (folder / REPORT).exists() and not is_report(folder / REPORT):
+        raise UsageError(
+            f"{folder / REPORT} is no report of ours and would be changed; give --output another folder"
+        )
     return folder
 
 
 def _require_flyable(plan: TrackingPlan, env: Any) -> None:
+    """Check the paths that the first seed flies."""
     import numpy as np
 
-    from foundation.sim.paths import check_path
+    from foundation.evaluation.tracking.setup import path_generator
+    from foundation.sim.paths import check_path, sample_many
 
     times = np.arange(env.max_episode_length + 1) * env.cfg.sim.dt
-    samples = plan.paths[0].sample(times, np.random.default_rng(plan.args.seed))
     try:
+        samples = sample_many(plan.paths, times, path_generator(plan.args.seed))
         check_path(samples, env.sim.params, plan.kind)
     except ValueError as error:
         raise UsageError(f"--path {plan.args.path}: {error}") from None

@@ -30,6 +30,15 @@ def page(title: str, subtitle: str, highlights: Sequence[tuple[str, str]], secti
     )
 
 
+def is_report(path: Path) -> bool:
+    """Return whether a file is a page that :func:`page` returned."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return '<link rel="icon" href="data:,">' in text and text.rstrip().endswith("</body>\n</html>")
+
+
 def section(title: str, *parts: str) -> str:
     """Return a heading with parts, which are HTML, under it."""
     return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "</section>"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,7 +155,19 @@ def test_settings_of_a_path_follow_in_hydra_s_grammar(tmp_path):
         (["--path", "circle", "--heading", "north"], "--heading must be a number [rad] or along"),
         (["--path", "hover", "--compare", "nobody"], "nobody does not exist"),
         (["--path", "hover", "--checkpoint", "pid", "--compare", "pid"], "it flies already"),
-        (["--path", "hover", "env.episode_s=3"], "use --duration"),
+        (["--path", "hover", "env.episode_s=3"], "env.episode_s=3 has no effect: give --duration"),
+        (["--path", "hover", "env.init.tilt=0.5"], "flights begin on the path"),
+        (["--path", "hover", "env.states=null"], "flights begin on the path"),
+        (["--path", "hover", "env.termination.position=9"], "is lost"),
+        (["--path", "hover", "env.randomization.num_vehicles=3"], "a vehicle for each of --num_envs"),
+        (["--path", "hover", "env.expert.tilt=0.1"], "no expert flies"),
+        (["--path", "hover", "--vehicle", "x500", "env.robot.vehicle=crazyflie"], "--vehicle x500 decides it"),
+        (["--path", "hover", "--family", "raptor", "env.randomization.family=cf2x"], "--family raptor decides it"),
+        (["--path", "hover", "--checkpoint", "pid", "--load_run", "any"], "--load_run any has no effect"),
+        (["--path", "hover", "--compare", ""], "has an empty name"),
+        (["--path", "a.csv", "path.file=b.csv"], "give --path b.csv"),
+        (["--path", "waypoints", "path.points=5"], "--path waypoints"),
+        (["--path", "hover", "--after", "9.996"], "--after 9.996 leaves no step"),
         (["--path", "hover", "env.nothing=3"], "unknown setting env.nothing"),
         (["--path", "hover", "pth.speed=3"], "must begin with env."),
     ],
@@ -164,3 +178,36 @@ def test_what_cannot_be_flown_is_refused_in_one_line_before_anything_flies(
     monkeypatch.chdir(tmp_path)
     assert said in refusal(capsys, *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_is_not_ours_is_left_alone(capsys, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<h1>mine</h1></BODY>")
+    assert "is no report of ours" in refusal(
+        capsys, "--path", "hover", "--checkpoint", "pid", "--output", str(tmp_path)
+    )
+    assert page.read_text() == "<h1>mine</h1></BODY>"
+
+
+def test_two_runs_of_one_name_both_fly_under_names_of_their_own(tmp_path):
+    checkpoints = []
+    for parent, student in (("a", "student"), ("b", "student_32")):
+        source = Path("foundation/tasks/foundation/assets").resolve() / student
+        shutil.copytree(source, tmp_path / parent / "seed0")
+        checkpoints.append(str(tmp_path / parent / "seed0" / "best_model.pt"))
+    words = [
+        "--checkpoint",
+        checkpoints[0],
+        "--compare",
+        checkpoints[1],
+        "--path",
+        "circle",
+        *SHORT,
+        "--seeds",
+        "1",
+    ]
+    track.main([*words, "--output", str(tmp_path / "out")])
+    saved = json.loads((tmp_path / "out" / "tracking_statistics.json").read_text())
+    assert saved["checkpoints"] == {"seed0/best_model": checkpoints[0], checkpoints[1]: checkpoints[1]}
+    first, second = (saved["policies"][name]["overall"]["rmse_m"] for name in saved["checkpoints"])
+    assert second < first == saved["overall"]["rmse_m"]

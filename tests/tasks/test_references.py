@@ -116,7 +116,7 @@ def test_a_state_without_the_reference_is_refused():
     env = make()
     state = env.state_dict()
     env.follow(table(env, Circle()))
-    with pytest.raises(ValueError, match="'row' does not fit"):
+    with pytest.raises(ValueError, match="belongs to other paths"):
         env.load_state_dict(state)
 
 
@@ -136,6 +136,31 @@ def test_every_episode_draws_a_path_and_begins_where_the_path_does():
     expected = 20 * 256 / 4
     # Five standard deviations of a binomial count.
     assert (counts - expected).abs().max() < 5.0 * (expected * 0.75) ** 0.5
+
+
+def test_the_last_sample_is_held_when_an_episode_outlives_its_path():
+    env = make(overrides=["env.termination.position=1e6", "env.termination.velocity=1e6"])
+    env.follow(table(env, Circle(), FigureEight()))
+    path = env.path.clone()
+    fly(env, 400)
+    env.episode_length_buf = torch.zeros(32, dtype=torch.int64)
+    fly(env, 300)
+    still = env.episode_length_buf == 300
+    assert still.any()
+    assert torch.equal(env.path[still], path[still])
+    times = np.array([5.0])
+    ends = [kind().sample(times, np.random.default_rng(0)).position[0] for kind in (Circle, FigureEight)]
+    expected = torch.as_tensor(np.array(ends)[path[still].numpy()], dtype=torch.float32)
+    torch.testing.assert_close(env.reference.position[still], expected, atol=1e-6, rtol=0.0)
+
+
+def test_a_state_of_other_paths_is_refused():
+    env = make()
+    env.follow(table(env, Circle()))
+    state = env.state_dict()
+    env.follow(table(env, Circle(speed=2.0)))
+    with pytest.raises(ValueError, match="belongs to other paths"):
+        env.load_state_dict(state)
 
 
 def test_paths_that_are_shorter_than_an_episode_are_refused_with_the_length():

@@ -113,7 +113,7 @@ def write_section(
     if _BEGIN in kept and _END in kept:
         before, _, rest = kept.partition(_BEGIN)
         words = before + new + rest.partition(_END)[2]
-    elif "</body>" in kept:
+    elif kept:
         before, _, rest = kept.rpartition("</body>")
         words = f"{before}{new}\n</body>{rest}"
     else:

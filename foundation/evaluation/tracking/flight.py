@@ -31,7 +31,10 @@ class TrackedFlight:
     actual_vel: np.ndarray
     """Velocity, world frame [m/s], shape (T, N, 3)."""
     heading_error: np.ndarray
-    """Heading less that of the reference, in [-pi, pi] [rad], shape (T, N)."""
+    """Heading less that of the reference, in [-pi, pi] [rad], shape (T, N).
+
+    It is the rotation about the vertical without the tilt (the twist), as in the reward: a tilt alone is no error.
+    """
     actions: np.ndarray
     """Actions, clipped to [-1, 1], shape (T, N, 4)."""
     mass: np.ndarray
@@ -127,12 +130,12 @@ _VEHICLES = {"mass": 0, "survived": 0, "path": 0}
 def _before(env: PointCtrlEnv, actions: torch.Tensor) -> dict[str, torch.Tensor]:
     reference = env.reference
     assert reference is not None
-    x, y, z, w = reference.relative_attitude(env.sim.quat_wb).unbind(1)
+    _, _, z, w = reference.relative_attitude(env.sim.quat_wb).unbind(1)
     return {
         "desired_pos": reference.position,
         "actual_pos": env.sim.pos_w.clone(),
         "desired_vel": reference.velocity,
         "actual_vel": env.sim.vel_w.clone(),
-        "heading_error": torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+        "heading_error": 2.0 * torch.atan2(z * w.sign(), w.abs()),
         "actions": actions,
     }

@@ -35,7 +35,7 @@ def tracking_cfg(env_cfg: Any) -> Any:
 def make_paths(name: str, parameters: dict[str, Any], num_envs: int) -> list[Path]:
     """Return as many paths as there are environments.
 
-    Those that repeat begin at phases spread evenly, unless a phase is given.
+    Those that repeat begin at phases on an even grid, unless a phase is given. Every flight draws one.
 
     Raises:
         ValueError: If there is no such path or a parameter cannot work.
@@ -47,5 +47,9 @@ def make_paths(name: str, parameters: dict[str, Any], num_envs: int) -> list[Pat
 
 def reference_table(paths: list[Path], env: Any, seed: int) -> ReferenceTable:
     """Return the samples of paths for an environment's episodes; what is random about them follows the seed."""
-    rng = np.random.default_rng([seed, 2])
-    return ReferenceTable.of(paths, env.max_episode_length, env.cfg.sim.dt, rng, env.device)
+    return ReferenceTable.of(paths, env.max_episode_length, env.cfg.sim.dt, path_generator(seed), env.device)
+
+
+def path_generator(seed: int) -> np.random.Generator:
+    """Return the generator of what is random about the paths of a seed."""
+    return np.random.default_rng([seed, 2])

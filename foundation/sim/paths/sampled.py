@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
@@ -115,7 +116,7 @@ def _read_npz(path: FilePath) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             columns = {name: np.asarray(archive[name], dtype=np.float64) for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} must be an .npz file of numbers: {error}") from error
     if unknown := [name for name in columns if name not in known]:
         raise ValueError(f"{path} has an unknown array {unknown[0]!r}, expected {', '.join(known)}")

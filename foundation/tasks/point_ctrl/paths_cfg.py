@@ -35,11 +35,14 @@ class PathsCfg:
     langevin: float = 0.2
     """Share of random paths of Langevin dynamics, from rough to smooth."""
     amplitude: tuple[float, float] = (0.3, 2.0)
-    """Range of the half-width of a path [m]."""
+    """Range of the half-width of a path [m]; two of a Lissajous figure's three may be down to a fifth of it, and
+    Langevin paths have their own."""
     speed: tuple[float, float] = (0.2, 4.0)
     """Range of the speed [m/s]."""
     acceleration: float = 9.0
-    """Largest acceleration [m/s^2]: a speed that would need more on its path is lowered."""
+    """Largest square of the speed over the half-width [m/s^2], to which speeds are lowered. It is the acceleration
+    on a circle; on a figure eight it is about 1.1 times that, on a Lissajous figure up to about twice, and on
+    Langevin paths it has no bound."""
     along: float = 0.1
     """Share of circles and figure eights on which the heading is that of the velocity; others keep one heading."""
 

@@ -123,8 +123,10 @@ class PointCtrlEnv(VecEnv):
             The first observations.
 
         Raises:
-            ValueError: If the paths are shorter than an episode.
+            ValueError: If the paths are shorter than an episode, or on another device.
         """
+        if paths is not None and paths.samples.device != self.device:
+            raise ValueError(f"paths must be on {self.device}, got {paths.samples.device}")
         if paths is not None and paths.steps <= self.max_episode_length:
             raise ValueError(
                 f"paths must have a sample for each of an episode's {self.max_episode_length} steps and the first "
@@ -204,16 +206,19 @@ class PointCtrlEnv(VecEnv):
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return copies of everything the next step reads, and the masses that identify the table of vehicles."""
         state = {name: tensor.clone() for name, tensor in self._state_tensors().items()}
-        return state | {"table_mass": torch.as_tensor(self.sim.params.mass)}
+        paths = {} if self._paths is None else {"path_table": self._paths.digest}
+        return state | {"table_mass": torch.as_tensor(self.sim.params.mass)} | paths
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Continue from a state that an environment of the same size and configuration returned.
 
         Raises:
-            ValueError: If the state belongs to another number of environments or another table of vehicles.
+            ValueError: If the state belongs to another number of environments, or to other vehicles or paths.
         """
         if not torch.equal(state["table_mass"].cpu(), torch.as_tensor(self.sim.params.mass)):
             raise ValueError("environment state belongs to other vehicles: family, seed or vehicle differ")
+        if self._paths is not None and not self._paths.is_that_of(state.get("path_table")):
+            raise ValueError("environment state belongs to other paths: env.paths, seed or episode length differ")
         own = self._state_tensors()
         for name in ("episode", "finished"):
             if name in state:

@@ -254,7 +254,7 @@ class PointCtrlEnvCfg:
         for group, named in zip(("init", "termination"), STATES[name](), strict=True):
             own = getattr(self, group)
             if not (_same(own, named) or _same(own, type(named)())):
-                given, whole = asdict(own), asdict(named)
+                given, whole = (json.loads(json.dumps(asdict(one))) for one in (own, named))
                 others = ", ".join(f"{group}.{one}={given[one]}" for one in whole if given[one] != whole[one])
                 raise ValueError(f"states={name} sets all of {group}, which differs in {others}; set states=null")
             setattr(self, group, named)

@@ -47,9 +47,9 @@ class CurrentReference:
 
     def relative_attitude(self, quat_wb: torch.Tensor) -> torch.Tensor:
         """Return attitudes (x, y, z, w), (N, 4), relative to the heading."""
-        zero = torch.zeros_like(quat_wb[:, :2])
-        back = torch.cat([zero, self.half_heading * quat_wb.new_tensor([-1.0, 1.0])], dim=1)
-        return product(back, quat_wb)
+        half_sin, half_cos = self.half_heading.unbind(1)
+        zero = torch.zeros_like(half_sin)
+        return product(torch.stack([zero, zero, -half_sin, half_cos], dim=1), quat_wb)
 
 
 class ReferenceTable:
@@ -82,6 +82,16 @@ class ReferenceTable:
     ) -> ReferenceTable:
         """Sample paths for episodes of ``steps`` control steps of ``dt`` [s], and their first states."""
         return cls(sample_many(paths, np.arange(steps + 1) * dt, rng), dt, device)
+
+    @property
+    def digest(self) -> torch.Tensor:
+        """What tells tables apart: numbers of paths and steps, and the sums of columns, float64, shape (14,)."""
+        sums = self.samples.double().sum(0).cpu()
+        return torch.cat([torch.tensor([self.paths, self.steps], dtype=torch.float64), sums])
+
+    def is_that_of(self, digest: torch.Tensor | None) -> bool:
+        """Return whether a digest is this table's."""
+        return digest is not None and torch.equal(digest.cpu(), self.digest)
 
     @property
     def positions(self) -> torch.Tensor:
