@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.cli import compare, dataset, evaluate, export, play, runs, train
+from foundation.cli import compare, dataset, evaluate, export, play, runs, track, train
 from foundation.distill import DaggerOptions
 from foundation.export.c_library import compile_c
 from foundation.sim.usd import CF2X_USD_PATH
@@ -30,12 +30,14 @@ MAINS = {
     "runs": runs.main,
     "compare": compare.main,
     "dataset": dataset.main,
+    "track": track.main,
 }
 # Later flags win, so these shorten whatever a command says.
 SHORTER = {
     "train": ["--num_envs", "8", "--max_iterations", "2", "agent.num_steps_per_env=10"],
     "evaluate": ["--num_envs", "8", "--steps", "20", "--num_seeds", "2"],
     "play": ["--num_envs", "2", "--steps", "20"],
+    "track": ["--num_envs", "4", "--seeds", "1", "--duration", "2"],
 }
 
 
