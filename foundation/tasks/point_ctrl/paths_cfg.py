@@ -24,7 +24,7 @@ class PathsCfg:
 
     number: int = 512
     """Paths in the table."""
-    hover: float = 0.3
+    hover: float = 0.4
     """Share of paths that stay at the origin."""
     circle: float = 0.15
     """Share of horizontal circles."""
@@ -32,7 +32,7 @@ class PathsCfg:
     """Share of horizontal figure eights."""
     lissajous: float = 0.2
     """Share of Lissajous figures in three dimensions, each with its own ratio of frequencies."""
-    langevin: float = 0.2
+    langevin: float = 0.1
     """Share of random paths of Langevin dynamics, from rough to smooth."""
     amplitude: tuple[float, float] = (0.3, 2.0)
     """Range of the half-width of a path [m]; two of a Lissajous figure's three may be down to a fifth of it, and
