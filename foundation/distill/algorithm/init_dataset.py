@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from foundation.distill.algorithm.recorded_labels import RecordedLabels
 from foundation.distill.algorithm.resumable import ResumableDistillation
 from foundation.distill.datasets import DatasetError, Recording, read_dataset
 from foundation.distill.datasets.rows import RowShape, has_hidden, rows_of
@@ -46,6 +47,7 @@ def begin_history(
     _check_room(dataset, len(rows), folder)
     if not all_finite(tensors_of(rows)):
         raise DatasetError(f"init_dataset {folder} holds NaN or infinity; leave such steps out")
+    alg.recorded_labels = RecordedLabels.of(recording, folder, alg.options.label_clip is not None)
     alg.label_range.clip_(rows["teacher_actions"])
     observations = dataset.append_recorded(rows, recording.origins)
     alg.student_model.update_normalization(observations.to(alg.device))
