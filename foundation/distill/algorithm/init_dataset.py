@@ -39,7 +39,10 @@ def begin_history(
     """
     layout, buffer = dataset.layout, dataset.buffer
     shape = RowShape(buffer.storage.format.fields, layout.transitions_per_row, layout.burn_in)
-    recording = read_dataset(folder, dataset.rollout.groups)
+    try:
+        recording = read_dataset(folder, dataset.rollout.groups)
+    except DatasetError as error:
+        raise DatasetError(f"init_dataset {error}") from error
     _check_fields(alg, recording, shape, folder)
     rows = rows_of(recording, shape)
     if len(rows) == 0:

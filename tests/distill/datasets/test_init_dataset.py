@@ -211,7 +211,11 @@ def test_what_a_run_needs_and_a_dataset_lacks_is_named(datasets, tmp_path):
         ({"init_dataset": str(wide)}, r"has observation group student of shape \[4\], and this run has \[3\]"),
         ({"init_dataset": str(discrete)}, r"has actions of shape \[\], and this run has \[2\]"),
         ({"init_dataset": str(spoilt)}, "holds NaN or infinity"),
-        ({"init_dataset": "/no/folder"}, "/no/folder does not exist"),
+        ({"init_dataset": "/no/folder"}, "init_dataset /no/folder does not exist"),
+        ({"init_dataset": f"{ours}/data"}, "/data is a part of a dataset; give the folder above, .*/minari-v0$"),
+        ({"init_dataset": ""}, "init_dataset must name the folder of one dataset, or be None, got ''"),
+        ({"init_dataset": [ours]}, r"init_dataset must name the folder of one dataset, .* got \['"),
+        ({"init_dataset": 3}, "init_dataset must name the folder of one dataset, or be None, got 3"),
         (
             {"init_dataset": str(tmp_path)},
             r"is no dataset: it has neither data/metadata.json \(minari\) nor meta/",
