@@ -10,6 +10,7 @@ Run: python examples/sweep.py
 from __future__ import annotations
 
 import importlib
+import tempfile
 from pathlib import Path
 
 import optuna
@@ -47,9 +48,11 @@ def train_and_fly(trial: optuna.Trial, teacher: str, iterations: int) -> float:
 def main(folder: str = "logs/sweep", iterations: int = 30, trials: int = 20) -> None:
     """Run trials until so many have ended, and print the best."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    teacher = f"{folder}/teacher/best_model.pt"
+    teacher = f"{folder}/teacher.pt"
     if not Path(teacher).exists():
-        teacher = own.train_teacher(f"{folder}/teacher")
+        # Moved when it is finished: after Ctrl-C there is no half-trained teacher to go on with.
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            Path(own.train_teacher(unfinished)).replace(teacher)
     backend = optuna.storages.journal.JournalFileBackend(f"{folder}/study.log")
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),
@@ -59,10 +62,12 @@ def main(folder: str = "logs/sweep", iterations: int = 30, trials: int = 20) -> 
         load_if_exists=True,
     )
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    study.optimize(
-        lambda trial: train_and_fly(trial, teacher, iterations),
-        callbacks=[optuna.study.MaxTrialsCallback(trials, states=ended)],
-    )
+    # The callback looks only after a trial.
+    if len(study.get_trials(states=ended)) < trials:
+        study.optimize(
+            lambda trial: train_and_fly(trial, teacher, iterations),
+            callbacks=[optuna.study.MaxTrialsCallback(trials, states=ended)],
+        )
     for name, value in study.best_params.items():
         print(f"best {name} {value:.3g}")
     print(f"return {study.best_value:.2f}")

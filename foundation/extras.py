@@ -44,3 +44,25 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
             f"{what} needs {package}, which is not installed; pip install 'foundation-distill[{extra}]'",
             name=error.name,
         ) from error
+
+
+@contextlib.contextmanager
+def needs_host(host: str, what: str, *others: str) -> Iterator[None]:
+    """Name a host, such as mjlab, where one of its packages cannot be imported.
+
+    Args:
+        host: Name with which pip installs it, and with which the names of its packages begin.
+        what: What is being used, for the message.
+        others: Further packages that the host brings.
+
+    Raises:
+        MissingExtraError: If a package of the host is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith((host, *others)):
+            raise
+        raise MissingExtraError(
+            f"{what} needs {error.name}, which is not installed; pip install {host}", name=error.name
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import json
 import os
 import re
 import shlex
@@ -32,6 +33,7 @@ MAINS = {
     "dataset": dataset.main,
     "track": track.main,
 }
+MINARI = "datasets/minari/flights-v0"
 # Later flags win, so these shorten whatever a command says.
 SHORTER = {
     "train": ["--num_envs", "8", "--max_iterations", "2", "agent.num_steps_per_env=10"],
@@ -73,7 +75,7 @@ def place(tmp_path_factory) -> Path:
         move_run("distillation", "2025-12-02_09-00-00")
         exec(authored_vehicle(), {})  # writes quad250.usda
         export.main(["--checkpoint", "logs/rsl_rl/distillation", "--output", "exported"])
-        dataset.main(["export", "logs/rsl_rl/distillation", "--format", "minari", "--output", "flights-v0"])
+        dataset.main(["export", "logs/rsl_rl/distillation", "--format", "minari", "--output", MINARI])
     return folder
 
 
@@ -113,6 +115,24 @@ def test_a_command_of_the_documents_works(words, place, monkeypatch):
         assert os.access(ROOT / words[1], os.X_OK)
     else:
         pytest.fail(f"no way to check {words}")
+
+
+def test_minari_lists_the_folder_that_the_documents_write_to(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    exports = [words for (words,) in (one.values for one in commands()) if words[:2] == ["foundation", "dataset"]]
+    kinds = {words[words.index("--format") + 1]: Path(words[-1]) for words in exports}
+    assert kinds.keys() == {"minari", "lerobot"}
+    assert str(kinds["minari"]) == MINARI
+    # Minari takes every folder for one of its own; LeRobot's metadata lie elsewhere.
+    (tmp_path / kinds["minari"] / "data").mkdir(parents=True)
+    metadata = {"dataset_id": kinds["minari"].name, "minari_version": minari.__version__, "dataset_size": 0.1}
+    (tmp_path / kinds["minari"] / "data" / "metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / kinds["lerobot"] / "data").mkdir(parents=True)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / kinds["minari"].parent))
+    assert list(minari.list_local_datasets()) == [kinds["minari"].name]
+    (tmp_path / kinds["minari"].parent / "flights" / "data").mkdir(parents=True)
+    with pytest.raises(TypeError):
+        minari.list_local_datasets()
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -74,17 +74,34 @@ def test_a_sweep_goes_on_where_it_was_and_prunes_what_is_worse(run, tmp_path, mo
     sweep = importlib.import_module("sweep")
     monkeypatch.setattr(sweep.main, "__defaults__", ("sweep", 6, 4))
     first = run("sweep", 6)
-    teacher = (tmp_path / "sweep" / "teacher" / "best_model.pt").stat().st_mtime_ns
+    teacher = (tmp_path / "sweep" / "teacher.pt").stat().st_mtime_ns
     monkeypatch.setattr(sweep.main, "__defaults__", ("sweep", 6, 12))
     second = run("sweep", 6)
     assert (first["trials"], second["trials"]) == (4, 12)
     assert second["return"] >= first["return"]
-    assert (tmp_path / "sweep" / "teacher" / "best_model.pt").stat().st_mtime_ns == teacher
+    assert (tmp_path / "sweep" / "teacher.pt").stat().st_mtime_ns == teacher
     states = [
         trial.state.name
         for trial in optuna.load_study(study_name="phase and updates", storage=storage(tmp_path)).trials
     ]
     assert states.count("PRUNED") > 0
+    # Started once more, it has nothing left to do.
+    assert run("sweep", 6) == second
+    assert len(optuna.load_study(study_name="phase and updates", storage=storage(tmp_path)).trials) == len(states)
+
+
+def test_a_sweep_that_is_stopped_while_its_teacher_trains_has_no_teacher(run, tmp_path, monkeypatch):
+    sweep = importlib.import_module("sweep")
+
+    def stopped(folder):
+        Path(folder, "best_model.pt").write_bytes(b"half-trained")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep.own, "train_teacher", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            sweep.main("sweep", 6, 4)
+        assert not list((tmp_path / "sweep").iterdir())
 
 
 def storage(folder: Path) -> optuna.storages.JournalStorage:

@@ -104,6 +104,16 @@ def test_gymnasiums_environments_name_the_extra_and_need_no_other(tmp_path):
     assert "needs gymnasium, which is not installed; pip install 'foundation-distill[gymnasium]'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("host", "package"),
+    [("mjlab", "mjlab"), ("isaaclab", "isaaclab_tasks"), ("isaaclab", "gymnasium")],
+)
+def test_a_host_that_is_missing_is_named_with_its_installation(host, package, tmp_path):
+    done = run(f"import foundation.integrations.{host}", tmp_path / "run", package)
+    expected = f"foundation.integrations.{host} needs {package}, which is not installed; pip install {host}"
+    assert done.stderr.splitlines()[-1].endswith(expected)
+
+
 def test_a_missing_package_that_no_extra_brings_stays_what_it_is(tmp_path):
     done = run("import foundation\nfoundation.make_env('point_ctrl')", tmp_path / "without", "tensordict")
     assert "ModuleNotFoundError: No module named 'tensordict'" in done.stderr

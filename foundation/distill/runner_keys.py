@@ -143,7 +143,7 @@ def _checked(section: str, settings: Any, given: int) -> dict[str, Any]:
         raise ValueError(f"{section} must be a configuration with class_name, got {settings!r}")
     if "class_name" not in settings:
         raise ValueError(f"{section} has no class_name, only {', '.join(map(str, settings)) or 'nothing'}; set it")
-    parameters = list(inspect.signature(resolve_callable(settings["class_name"])).parameters.values())
+    parameters = list(inspect.signature(_class_of(section, settings["class_name"])).parameters.values())
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return settings  # pyright: ignore
     known = ["class_name", *(parameter.name for parameter in parameters[given:])]
@@ -159,6 +159,27 @@ def _checked(section: str, settings: Any, given: int) -> dict[str, Any]:
         optional = any(one.name == "hidden_dims" and one.default == () for one in parameters)
         _check_layers(section, settings["hidden_dims"], optional)
     return {key: value for key, value in settings.items() if key in known}
+
+
+def _class_of(section: str, name: Any) -> type:
+    """Return the class that a ``class_name`` stands for.
+
+    Raises:
+        ValueError: If there is none, or it is no class.
+    """
+    try:
+        found = resolve_callable(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{section}.class_name={name} cannot be imported: {reason}; name a class of rsl_rl or module:Class"
+        ) from error
+    if not inspect.isclass(found):
+        raise ValueError(
+            f"{section}.class_name={name} is a {type(found).__name__}, and a class is needed; write one that "
+            "calls it"
+        )
+    return found
 
 
 def _check_layers(section: str, sizes: Any, optional: bool) -> None:

@@ -24,6 +24,7 @@ with needs_extra("gymnasium", "foundation.integrations.gymnasium"):
     from gymnasium.envs.registration import EnvSpec
     from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+    from foundation.integrations.gymnasium_checks import require_whole, usable, vector_environment
     from foundation.integrations.gymnasium_spaces import ActionRange, Selection, observation_groups
     from foundation.integrations.gymnasium_state import set_state, state_of
 
@@ -73,14 +74,14 @@ class GymnasiumVecEnv(VecEnv):
         if isinstance(env, str):
             envs = _make(env, num_envs, max_episode_length, vectorization_mode, env_kwargs)
         else:
-            envs = env
+            envs = vector_environment(env)
             given = {"num_envs": num_envs, "vectorization_mode": vectorization_mode, **env_kwargs}
             _reject(given, envs)
-        self.envs, self.num_envs, self.device = envs, envs.num_envs, torch.device(device)
+        self.envs, self.num_envs, self.device = envs, envs.num_envs, usable(device)
+        self._range = ActionRange(envs.single_action_space, scale_actions)
         self._resets_itself = _resets_itself(envs)
         self._takes_masks = _takes_masks(envs)
         self.max_episode_length = self._longest(max_episode_length)
-        self._range = ActionRange(envs.single_action_space, scale_actions)
         self.num_actions = self._range.num_actions
         self.single_action_space = self._range.policy_space
         self._groups = observation_groups(envs.single_observation_space, groups)
@@ -127,7 +128,15 @@ class GymnasiumVecEnv(VecEnv):
         Returns:
             Observations, rewards (N,), dones (N,) int64, and extras: ``time_outs`` (N,) bool, true where an
             episode was cut off by its time limit and by nothing else.
+
+        Raises:
+            ValueError: If the actions are of another shape, or no tensor.
         """
+        if not isinstance(actions, torch.Tensor) or actions.shape != (self.num_envs, self.num_actions):
+            raise ValueError(
+                f"actions must be a tensor of shape ({self.num_envs}, {self.num_actions}), got "
+                f"{type(actions).__name__} of shape {tuple(getattr(actions, 'shape', ()))}"
+            )
         self._obs, rewards, terminated, truncated, _ = self.envs.step(self._range.applied(actions))
         self._length = self._length + 1
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
@@ -182,8 +191,7 @@ class GymnasiumVecEnv(VecEnv):
                 f"{_name_of(self.envs)} is registered without max_episode_steps; give max_episode_length, the "
                 "longest episode in steps"
             )
-        if wanted is not None and wanted < 1:
-            raise ValueError(f"max_episode_length must be at least 1, got {wanted}")
+        require_whole("max_episode_length", wanted)
         if wanted is None or wanted == limit:
             return int(limit or 0)
         if limit is not None and (wanted > limit or not self._takes_masks):
@@ -200,8 +208,10 @@ class GymnasiumVecEnv(VecEnv):
 def _make(
     name: str, num_envs: int | None, longest: int | None, mode: str | None, kwargs: dict[str, Any]
 ) -> VectorEnv:
-    if num_envs is None or num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    if num_envs is None:
+        raise ValueError("num_envs must be at least 1, got None")
+    require_whole("num_envs", num_envs)
+    require_whole("max_episode_length", longest)
     if longest is not None:
         kwargs = {**kwargs, "max_episode_steps": longest}
     if mode is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -117,6 +118,8 @@ def observation_groups(space: Space, groups: Mapping[str, Selection] | None) -> 
         entries[str(name)] = one
     if groups is None:
         groups = {name: name for name in entries} if is_dict else {"policy": slice(None)}
+    if not isinstance(groups, Mapping):
+        raise ValueError(f'groups must be selections by group, such as {{"student": range(5)}}, got {groups!r}')
     if not groups:
         raise ValueError("groups is empty; give at least one observation group, or None for the default")
     return {name: ObservationGroup(name, entries, _parts(name, one, is_dict)) for name, one in groups.items()}
@@ -148,15 +151,24 @@ def _columns(name: str, space: Box, indices: Indices | None) -> list[int] | None
         return None
     if _is_image(space):
         raise ValueError(f"observation group {name!r} takes indices of an image; take the whole entry")
+    if not isinstance(indices, (slice, Iterable)) or isinstance(indices, str):
+        way = f"; write [{indices!r}]" if isinstance(indices, int) else ""
+        raise ValueError(f"observation group {name!r} must be indices, such as range(5), got {indices!r}{way}")
     columns = list(range(size)[indices]) if isinstance(indices, slice) else list(indices)
-    for index in columns:
-        if isinstance(index, (bool, np.bool_)):
+    for place, index in enumerate(columns):
+        if isinstance(index, (bool, np.bool_)) or getattr(index, "dtype", None) == torch.bool:
             raise ValueError(f"observation group {name!r} is a mask; give the indices of its numbers")
+        try:
+            columns[place] = index = operator.index(index)
+        except TypeError:
+            raise ValueError(
+                f"observation group {name!r} has index {index!r}; indices are whole numbers"
+            ) from None
         if not -size <= index < size:
             raise ValueError(f"observation group {name!r} has index {index}, but there are {size} numbers")
     if not columns:
         raise ValueError(f"observation group {name!r} is empty")
-    return [int(index) for index in columns]
+    return columns
 
 
 def _is_image(space: Box) -> bool:

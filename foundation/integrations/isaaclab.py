@@ -8,24 +8,26 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import MISSING, field, fields
 from typing import Any
 
-import gymnasium
-import isaaclab_tasks  # noqa: F401 - registers Isaac Lab's own tasks, which are teachers
-from isaaclab.managers import ObservationTermCfg
-from isaaclab.utils import configclass
-from isaaclab_rl.rsl_rl import (
-    RslRlBaseRunnerCfg,
-    RslRlDistillationAlgorithmCfg,
-    RslRlDistillationRunnerCfg,
-    RslRlMLPModelCfg,
-    RslRlRNNModelCfg,
-    handle_deprecated_rsl_rl_cfg,
-)
-from isaaclab_tasks.utils import PresetCfg, load_cfg_from_registry, preset, resolve_presets
-
 from foundation.distill import DaggerOptions, RslRlModelCfg
 from foundation.distill import RslRlDistillationRunnerCfg as OurRunnerCfg
 from foundation.distill.algorithm.learning_rate import DAGGER_DEFAULTS
+from foundation.extras import needs_host
 from foundation.integrations.registration import NOISE, RNN, nearest, separated
+
+with needs_host("isaaclab", "foundation.integrations.isaaclab", "gymnasium"):
+    import gymnasium
+    import isaaclab_tasks  # noqa: F401 - registers Isaac Lab's own tasks, which are teachers
+    from isaaclab.managers import ObservationTermCfg
+    from isaaclab.utils import configclass
+    from isaaclab_rl.rsl_rl import (
+        RslRlBaseRunnerCfg,
+        RslRlDistillationAlgorithmCfg,
+        RslRlDistillationRunnerCfg,
+        RslRlMLPModelCfg,
+        RslRlRNNModelCfg,
+        handle_deprecated_rsl_rl_cfg,
+    )
+    from isaaclab_tasks.utils import PresetCfg, load_cfg_from_registry, preset, resolve_presets
 
 STUDENT_GROUP = "student"
 """The observation group that ``hidden_terms`` makes."""

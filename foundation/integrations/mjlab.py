@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import mjlab.tasks  # noqa: F401 - registers mjlab's own tasks, which are teachers
 import torch
-from mjlab.managers.observation_manager import ObservationGroupCfg
-from mjlab.rl import MjlabOnPolicyRunner, RslRlBaseRunnerCfg
-from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg, load_runner_cls, register_mjlab_task
 from rsl_rl.env import VecEnv
 
 from foundation.distill import DaggerOptions, DaggerRunner, RslRlModelCfg
 from foundation.distill.algorithm.learning_rate import DAGGER_DEFAULTS
 from foundation.distill.env_state import counter_in, set_training_state
+from foundation.extras import needs_host
 from foundation.integrations.registration import NOISE, RNN, nearest, separated
+
+with needs_host("mjlab", "foundation.integrations.mjlab"):
+    import mjlab.tasks  # noqa: F401 - registers mjlab's own tasks, which are teachers
+    from mjlab.managers.observation_manager import ObservationGroupCfg
+    from mjlab.rl import MjlabOnPolicyRunner, RslRlBaseRunnerCfg
+    from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg, load_runner_cls, register_mjlab_task
 
 STUDENT_GROUP = "student"
 """The observation group that ``hidden_terms`` makes."""

@@ -74,7 +74,62 @@ def time_outs_in_a_column(self, obs, rewards, dones, extras):
     return obs, rewards, dones, {"time_outs": extras["time_outs"][:, None]}
 
 
+def late(change, step=50):
+    """Return a toy with short episodes whose observations change from a step on."""
+
+    def changed(self, obs, rewards, dones, extras):
+        self.taken = getattr(self, "taken", -1) + 1
+        return (change(obs) if self.taken >= step else obs), rewards, dones, extras
+
+    def observed(self):
+        return ToyEnv.get_observations(self).set("extra", torch.zeros(self.num_envs, 2))
+
+    env = stepping(changed)
+    env.get_observations = observed.__get__(env)
+    return env
+
+
+def refusing(self, *_):
+    raise KeyError("pose")
+
+
 DEFECTS = {
+    "a group that is missing in steps": (
+        lambda: late(lambda obs: obs.exclude("extra"), 0),
+        r"step 0: observation group 'extra' differs: no such group, but get_observations first returned "
+        r"shape \(6, 2\) of torch.float32; return the same groups",
+    ),
+    "a group that vanishes late": (
+        lambda: late(lambda obs: obs.exclude("extra"), 12),
+        "step 12: observation group 'extra' differs: no such group",
+    ),
+    "a group that is wider in steps": (
+        lambda: late(extended(extra=torch.zeros(6, 3)), 0),
+        r"step 0: observation group 'extra' differs: shape \(6, 3\) of torch.float32, but .* shape \(6, 2\)",
+    ),
+    "another dtype in steps": (
+        lambda: late(extended(extra=torch.zeros(6, 2, dtype=torch.float64)), 0),
+        r"'extra' differs: shape \(6, 2\) of torch.float64, but .* of torch.float32",
+    ),
+    "a group that comes late": (
+        lambda: late(extended(more=torch.zeros(6, 1)), 3),
+        r"step 3: observation group 'more' differs: shape \(6, 1\) of torch.float32, but .* no such group",
+    ),
+    "another number of actions": (
+        lambda: toy(num_actions=5),
+        r"step 0 raised RuntimeError: .*; it was given actions of shape \(6, 5\): is num_actions=5 right\?",
+    ),
+    "a state that cannot be loaded": (
+        lambda: toy(load_state_dict=refusing),
+        "load_state_dict of what state_dict returned raised KeyError: 'pose'",
+    ),
+    "no loading of a state": (
+        lambda: toy(load_state_dict=None), "load_state_dict must be a method, got NoneType"),
+    "a state that cannot be saved": (lambda: toy(state_dict=refusing), "state_dict raised KeyError: 'pose'"),
+    "no observations": (
+        lambda: toy(get_observations=None), "get_observations must be a method, got NoneType"),
+    "an unknown device": (lambda: toy(device="gpu"), "device must be a torch device of this machine, got 'gpu'"),
+    "a length in words": (lambda: toy(max_episode_length="long"), "must be at least 1 step, got 'long'"),
     "a missing attribute": (lambda: _without("cfg"), "cfg is missing: its configuration"),
     "no actions": (lambda: toy(num_actions=0), "num_actions must be an int of at least 1, got 0"),
     "a length of nothing": (lambda: toy(max_episode_length=0), "max_episode_length must be at least 1 step"),
@@ -170,6 +225,38 @@ def test_an_unknown_group_is_a_defect_and_shared_groups_are_a_hint():
         foundation.check_env(ToyEnv(), {"student": ["camera"], "teacher": ["teacher"]})
     hints = foundation.check_env(ToyEnv(), {"student": ["teacher"], "teacher": ["teacher"]})
     assert hints == ["student and teacher read the same groups, teacher: nothing is privileged"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"student": "student"}, r"student must be a list of groups, got 'student'; write \['student'\]"),
+        ({"student": None}, "student must be a list of groups, got None"),
+        (["student"], r"obs_groups must be lists by policy, .* got \['student'\]"),
+    ],
+)
+def test_groups_that_are_no_lists_are_one_defect(groups, message):
+    with pytest.raises(EnvCheckError, match=message) as caught:
+        foundation.check_env(ToyEnv(), groups)
+    assert str(caught.value).startswith("ToyEnv has 1 defect:")
+
+
+def test_a_conversion_is_one_hint_in_however_many_steps():
+    hints = foundation.check_env(observing(extended(extra=torch.zeros(6, 2, dtype=torch.float64))))
+    assert hints == [
+        "observation group 'extra' has dtype torch.float64, and is converted to torch.float32 in every step"
+    ]
+
+
+def test_a_hint_does_not_repeat_the_environments_own_way_out():
+    class Fixed(CueEnv):
+        def __setattr__(self, name, value):
+            if name == "episode_length_buf" and getattr(self, name, value) is not value:
+                raise ValueError("lengths are fixed: call learn without init_at_random_ep_len")
+            super().__setattr__(name, value)
+
+    (hint,) = [text for text in foundation.check_env(Fixed(4)) if "cannot be set" in text]
+    assert hint.count("init_at_random_ep_len") == 1
 
 
 def test_a_forgotten_part_of_the_state_is_found_where_it_changes_a_step():

@@ -101,6 +101,7 @@ def test_a_vector_environment_that_begins_episodes_a_step_late_is_refused():
     class Late(VectorEnv):
         metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
         num_envs = 2
+        single_action_space = spaces.Box(-1.0, 1.0, (1,))
 
     with pytest.raises(ValueError, match=r"Late begins an episode in the step after .* AutoresetMode\.SAME_STEP"):
         GymnasiumVecEnv(Late(), max_episode_length=5)
@@ -246,6 +247,19 @@ def test_environments_without_state_or_with_a_wrapper_that_has_one_give_none():
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": []}), "'student' is empty"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {}), "groups is empty"),
         (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": "joints"}), "'student' names an entry"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": [0.5]}), r"'student' has index 0\.5; indices are whole"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, {"student": 1}), r"must be indices, .* got 1; write \[1\]"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, ["student"]), r"must be selections by group, .*\['student'\]"),
+        (lambda: GymnasiumVecEnv(POINT_CTRL, 1, {"a": {"student": 1}}), "'a' must be indices, .* got 1"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, max_episode_length=5.5), "_length must be a whole .* 5.5"),
+        (lambda: wrapped(max_episode_length=5.5), "max_episode_length must be a whole number, got 5.5"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 2.0), "num_envs must be a whole number, got 2.0"),
+        (lambda: GymnasiumVecEnv(gymnasium.make("Pendulum-v1")), "Pendulum-v1 is a single environment; give its"),
+        (lambda: GymnasiumVecEnv(Counter), "env must be a registered name or a vector environment of gymnasium"),
+        (lambda: GymnasiumVecEnv("CartPole-v1", 2), r"action space is Discrete\(2\); .* Box of floats"),
+        (lambda: GymnasiumVecEnv(PENDULUM, 1, device="cuda:99"), "device=cuda:99 cannot be used on this machine"),
+        (lambda: wrapped(3).step(torch.zeros(3, 1)), r"of shape \(3, 2\), got Tensor of .*\(3, 1\)"),
+        (lambda: wrapped(3).step(np.zeros((3, 2))), r"must be a tensor of shape \(3, 2\), got ndarray of shape"),
         (lambda: GymnasiumVecEnv(POINT_CTRL, 1, {"a": "pose"}), "no entry 'pose' to read; there are stu"),
         (lambda: GymnasiumVecEnv(POINT_CTRL, 1, {"a": [0]}), "'a' is given by indices, .* name its entries"),
     ],

@@ -48,6 +48,8 @@ class HostedDistillation(ResumableDistillation):
         alg = Distillation.construct_algorithm(obs, env, cfg, device)
         assert isinstance(alg, HostedDistillation)
         alg.label_range.set_applied(action_range(env))
+        if alg.recorded_labels is not None:
+            alg.recorded_labels.check(env)
         alg.set_run_length(cfg.get("max_iterations"))
         return alg
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from foundation.distill.algorithm.recorded_labels import RecordedLabels
 from foundation.distill.algorithm.resumable import ResumableDistillation
 from foundation.distill.datasets import DatasetError, Recording, read_dataset
 from foundation.distill.datasets.rows import RowShape, has_hidden, rows_of
@@ -38,7 +39,10 @@ def begin_history(
     """
     layout, buffer = dataset.layout, dataset.buffer
     shape = RowShape(buffer.storage.format.fields, layout.transitions_per_row, layout.burn_in)
-    recording = read_dataset(folder, dataset.rollout.groups)
+    try:
+        recording = read_dataset(folder, dataset.rollout.groups)
+    except DatasetError as error:
+        raise DatasetError(f"init_dataset {error}") from error
     _check_fields(alg, recording, shape, folder)
     rows = rows_of(recording, shape)
     if len(rows) == 0:
@@ -46,6 +50,7 @@ def begin_history(
     _check_room(dataset, len(rows), folder)
     if not all_finite(tensors_of(rows)):
         raise DatasetError(f"init_dataset {folder} holds NaN or infinity; leave such steps out")
+    alg.recorded_labels = RecordedLabels.of(recording, folder, alg.options.label_clip is not None)
     alg.label_range.clip_(rows["teacher_actions"])
     observations = dataset.append_recorded(rows, recording.origins)
     alg.student_model.update_normalization(observations.to(alg.device))

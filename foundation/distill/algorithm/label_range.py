@@ -33,6 +33,11 @@ def clip_limits(label_clip: float | Sequence[float]) -> tuple[float, float]:
     raise ValueError(f"label_clip must be positive, or a pair of lowest and highest, got {label_clip}")
 
 
+def as_label_clip(least: float, most: float) -> str:
+    """Return the value of ``label_clip`` with these limits, as it is written in a setting."""
+    return f"{most:g}" if least == -most else f"[{least:g},{most:g}]"
+
+
 class LabelRange:
     """Clips labels to ``label_clip``; without it, reports once if many lie far outside the environment's range."""
 
@@ -45,11 +50,13 @@ class LabelRange:
         """
         self._clip = None if label_clip is None else clip_limits(label_clip)
         self._device = device
-        self._applied: Range | None = None
+        self.applied: Range | None = None
+        """The range that the environment applies; None if it does not say."""
+        self._is_reported = False
 
     def set_applied(self, applied: Range | None) -> None:
         """Set the range that the environment applies; None if it does not say."""
-        self._applied = None if applied is None else (applied[0].to(self._device), applied[1].to(self._device))
+        self.applied = None if applied is None else (applied[0].to(self._device), applied[1].to(self._device))
 
     def clip_(self, labels: torch.Tensor) -> torch.Tensor:
         """Bring labels (..., A) into the range of ``label_clip`` in place, and return them."""
@@ -57,15 +64,15 @@ class LabelRange:
 
     def report(self, labels: torch.Tensor) -> None:
         """Report labels (..., A) of a first rollout that the environment would clip heavily."""
-        applied, self._applied = self._applied, None
-        if applied is None or self._clip is not None:
+        if self._is_reported or self.applied is None or self._clip is not None:
             return
-        low, high = applied
+        self._is_reported = True
+        low, high = self.applied
         beyond = torch.maximum(low - labels, labels - high)
         share = (beyond > FAR_OUTSIDE * (high - low)).float().mean().item()
         if share > MANY:
             least, most = low.min().item(), high.max().item()
-            clip = f"{most:g}" if least == -most else f"[{least:g},{most:g}]"
+            clip = as_label_clip(least, most)
             logger.warning(
                 f"[DAgger] {share:.0%} of the teacher's actions lie far outside the range that the environment "
                 f"applies, [{least:g}, {most:g}]: the student imitates numbers without an effect, up to "
@@ -82,8 +89,17 @@ def action_range(env: VecEnv) -> Range | None:
     clip = getattr(env, "clip_actions", None)
     if isinstance(clip, (int, float)) and not isinstance(clip, bool):
         return torch.tensor(-float(clip)), torch.tensor(float(clip))
+    return _range_of_space(env, env) or own_action_range(env)
+
+
+def own_action_range(env: VecEnv) -> Range | None:
+    """Return the range of the environment behind all wrappers, whose units may be others; None if unknown."""
+    return _range_of_space(env, getattr(env, "unwrapped", None))
+
+
+def _range_of_space(env: VecEnv, holder: object) -> Range | None:
     for name in ("single_action_space", "action_space"):
-        space = getattr(env, name, None) or getattr(getattr(env, "unwrapped", None), name, None)
+        space = getattr(holder, name, None)
         if getattr(space, "low", None) is None or getattr(space, "high", None) is None:
             continue
         low, high = (torch.as_tensor(getattr(space, side)).float() for side in ("low", "high"))

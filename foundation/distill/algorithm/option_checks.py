@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from foundation.distill.algorithm.label_range import clip_limits
@@ -84,6 +85,9 @@ def _check_values(options: Any) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
     if options.label_clip is not None:
         clip_limits(options.label_clip)
+    folder = options.init_dataset
+    if folder is not None and (not isinstance(folder, (str, os.PathLike)) or not str(folder)):
+        raise ValueError(f"init_dataset must name the folder of one dataset, or be None, got {folder!r}")
     if options.on_nan not in ON_NAN:
         raise ValueError(f"on_nan must be one of {', '.join(ON_NAN)}, got {options.on_nan!r}")
 

@@ -182,7 +182,8 @@ class DaggerOptions:
         for name, alone in (("episode_filter", None), ("buffer_dir", None), ("on_nan", "raise")):
             if getattr(self, name) != alone:
                 raise ValueError(
-                    f"{name}={getattr(self, name)} works in a single process only; drop it, or train on one GPU"
+                    f"{name}={getattr(self, name)} works in a single process only; drop it, or train in one "
+                    "process"
                 )
 
 

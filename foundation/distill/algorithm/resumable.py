@@ -13,6 +13,7 @@ from foundation.distill.algorithm.label_range import LabelRange
 from foundation.distill.algorithm.losses import LOSSES
 from foundation.distill.algorithm.mixing import ActionMixer
 from foundation.distill.algorithm.options import DaggerOptions
+from foundation.distill.algorithm.recorded_labels import RecordedLabels
 from foundation.distill.algorithm.teachers import (
     TeacherEnsemble,
     TeacherSite,
@@ -41,6 +42,8 @@ class ResumableDistillation(Distillation):
     """All options beyond rsl_rl's."""
     label_range: LabelRange
     """Clips the labels."""
+    recorded_labels: RecordedLabels | None = None
+    """What is known of the labels of ``init_dataset``."""
     mixer: ActionMixer
     """Chooses the acting policy of every environment."""
     dataset: AggregatedDataset | None
@@ -237,6 +240,7 @@ class ResumableDistillation(Distillation):
         Args:
             with_rows: Whether to include the history's rows.
         """
+        applied = self.label_range.applied
         return AlgorithmState(
             aggregation=None if self.dataset is None else self.dataset.state_dict(with_rows),
             student_hidden=moved(self.student.get_hidden_state(), "cpu"),
@@ -244,6 +248,7 @@ class ResumableDistillation(Distillation):
             update_hidden=moved(self.last_hidden_states[0], "cpu"),
             driver=self.mixer.state_dict(),
             assignment=None if self.ensemble is None else self.ensemble.assignment,
+            action_range=None if applied is None else [side.tolist() for side in applied],
         ).to_dict()
 
     def load_training_state(

@@ -31,6 +31,15 @@ class AlgorithmState(_State):
     """The policy that drives each environment."""
     assignment: Any
     """Number of each environment's teacher (N,); None with one teacher."""
+    action_range: list[Any] | None
+    """Lowest and highest action that the environment applies, each a number or a list (A,); None if unknown."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts by name; an environment that does not tell its range leaves no trace."""
+        parts = super().to_dict()
+        if self.action_range is None:
+            del parts["action_range"]
+        return parts
 
 
 @dataclass(frozen=True)

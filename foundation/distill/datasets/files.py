@@ -86,6 +86,8 @@ def format_of(folder: Path) -> str:
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; give the folder of a dataset")
     found = [name for name, module in FORMATS.items() if (folder / module.MARK).is_file()]
+    if not found and any((folder.parent / module.MARK).is_file() for module in FORMATS.values()):
+        raise DatasetError(f"{folder} is a part of a dataset; give the folder above, {folder.parent}")
     if not found:
         marks = " nor ".join(f"{module.MARK} ({name})" for name, module in FORMATS.items())
         raise DatasetError(f"{folder} is no dataset: it has neither {marks}")

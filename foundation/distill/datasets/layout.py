@@ -48,7 +48,13 @@ def about(recording: Recording) -> dict[str, Any]:
         "burn_in": recording.burn_in,
         "next": recording.origins["next"],
         "spans": recording.origins["spans"].tolist(),
+        "action_range": None if recording.bounds is None else [side.tolist() for side in recording.bounds],
     }
+
+
+def as_bounds(saved: list[Any] | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return lowest and highest actions that were saved as plain numbers; None if none were."""
+    return None if saved is None else (np.asarray(saved[0], np.float32), np.asarray(saved[1], np.float32))
 
 
 def from_columns(
@@ -83,6 +89,7 @@ def from_columns(
         recording = Recording(
             fields, found["transition"], found["role"], hidden, origins, int(what["length"]), int(what["burn_in"])
         )
+        recording.bounds, recording.is_exported = as_bounds(what.get("action_range")), True
     except DatasetError:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:

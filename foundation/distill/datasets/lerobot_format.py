@@ -206,6 +206,7 @@ def read(folder: Path, groups: list[str]) -> Recording:
         scalars = [] if what is None else [_DONE if name == "done" else name for name in what["scalars"]]
         for name in ("episode_index", *scalars):
             found[name] = found[name].reshape(len(table))
+        found = _in_order(info, found, len(table))
     except Exception as error:  # a damaged file can raise anything
         raise DatasetError(
             f"{folder} cannot be read as a LeRobot dataset: {' '.join(str(error).split())}"
@@ -230,6 +231,32 @@ def read(folder: Path, groups: list[str]) -> Recording:
         return from_columns(what, entries, actions, others | {"done": found[_DONE]})
     except (DatasetError, KeyError, ValueError) as error:
         raise DatasetError(f"{folder} is damaged: {error}") from error
+
+
+def _in_order(info: dict[str, Any], found: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """Return the columns in the order of ``index``.
+
+    Raises:
+        ValueError: If the dataset has another version, or rows are missing or there twice.
+    """
+    version = str(info.get("codebase_version"))
+    if not version.startswith("v3."):
+        raise ValueError(f"its codebase_version is {version}, but v3.0 is read; convert it with lerobot's scripts")
+    if info["total_frames"] != rows:
+        raise ValueError(
+            f"{MARK} tells of {info['total_frames']} frames, but data/ holds {rows}; copy the dataset again, whole"
+        )
+    if "index" not in found:
+        return found
+    index = found["index"].reshape(rows)
+    order = np.argsort(index, kind="stable")
+    index = index[order]
+    if (np.diff(index) != 1).any():
+        first = int(np.flatnonzero(np.diff(index) != 1)[0])
+        raise ValueError(
+            f"the row after index {index[first]} has index {index[first + 1]}; copy the dataset again, whole"
+        )
+    return {name: values[order] for name, values in found.items()}
 
 
 def _values(column: Any, shape: list[int]) -> np.ndarray | None:

@@ -70,7 +70,7 @@ def write(recording: Recording, folder: Path, name: str, fps: float | None) -> N
 
     actions = recording.fields["teacher_actions"]
     space = spaces.Dict({name: _box(values) for name, values in recording.groups.items()})
-    storage = MinariStorage.new(folder / "data", space, _box(actions), jpeg_encoding=False)
+    storage = MinariStorage.new(folder / "data", space, _box(actions, recording.bounds), jpeg_encoding=False)
     storage.update_metadata(
         {
             "dataset_id": name,
@@ -83,11 +83,21 @@ def write(recording: Recording, folder: Path, name: str, fps: float | None) -> N
     storage.update_episodes(_episodes(recording))
 
 
-def _box(values: np.ndarray) -> Any:
+def _box(values: np.ndarray, bounds: tuple[np.ndarray, np.ndarray] | None = None) -> Any:
     from gymnasium.spaces import Box
 
     low, high = (0, 255) if values.dtype == np.uint8 else (-np.inf, np.inf)
+    if bounds is not None:
+        low, high = (np.broadcast_to(side, values.shape[1:]).astype(values.dtype) for side in bounds)
     return Box(low, high, values.shape[1:], values.dtype.type)
+
+
+def _limits(space: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return lowest and highest actions of a space, (A,); None if it has no limits."""
+    low, high = getattr(space, "low", None), getattr(space, "high", None)
+    if low is None or high is None or not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return None
+    return low, high
 
 
 def _episodes(recording: Recording) -> Iterator[Any]:
@@ -146,7 +156,9 @@ def read(folder: Path, groups: list[str]) -> Recording:
     if what is None:
         lengths = np.array([len(episode) for episode in episodes])
         begins = np.cumsum(lengths) - lengths
-        return from_demonstrations(named_groups(entries, _UNNAMED, groups), actions, begins)
+        recording = from_demonstrations(named_groups(entries, _UNNAMED, groups), actions, begins)
+        recording.bounds = _limits(dataset.action_space)
+        return recording
     infos = [episode.infos for episode in episodes]
     try:
         others = {name: np.concatenate([info[name] for info in infos]) for name in infos[0]}

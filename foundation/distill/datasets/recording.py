@@ -35,6 +35,10 @@ class Recording:
     """Steps of a row that count; 1 for transitions."""
     burn_in: int = 0
     """Steps of a row before them."""
+    bounds: tuple[np.ndarray, np.ndarray] | None = None
+    """Lowest and highest action that the environment applied, each a scalar or (A,); None if unknown."""
+    is_exported: bool = False
+    """Whether it was read from a dataset that a run's history was written to."""
 
     def __post_init__(self) -> None:
         """Look up what the numbers tell.

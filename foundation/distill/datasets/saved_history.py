@@ -12,6 +12,7 @@ import torch
 from foundation.distill.checkpoint.files import CheckpointError
 from foundation.distill.checkpoint.loading import load_checkpoint
 from foundation.distill.checkpoint.manifest import Manifest, Shard, manifest_path
+from foundation.distill.datasets.layout import as_bounds
 from foundation.distill.datasets.recording import Recording, recorded
 from foundation.distill.history.dealing import records_of
 from foundation.distill.history.history_log import saved_rows
@@ -50,7 +51,9 @@ def _of_process(checkpoint: Path, shard: Shard) -> Recording | None:
     layout = RowFormat.of_description(aggregation["history"]["fields"])
     origins = {name: origins[name] for name in ("spans", "next", "continues")}
     rows = layout.views(records_of(aggregation["history"]["size"], layout, parts))
-    return recorded(rows, origins, burn_in)
+    recording = recorded(rows, origins, burn_in)
+    recording.bounds = as_bounds(None if state is None else state.get("action_range"))
+    return recording
 
 
 def joined(recordings: list[Recording], checkpoint: Path) -> Recording:
@@ -81,6 +84,7 @@ def joined(recordings: list[Recording], checkpoint: Path) -> Recording:
         {"spans": torch.cat(spans), "next": end, "continues": False},
         first.length,
         first.burn_in,
+        first.bounds,
     )
 
 

@@ -35,6 +35,14 @@ MODEL_SLIPS = [
         {"distribution_cfg": GAUSSIAN | {"init_sdt": 1.0}},
         "{role}.distribution_cfg has an unknown key 'init_sdt': GaussianDistribution .* did you mean 'init_std'",
     ),
+    ({"class_name": "os.path:join"}, "{role}.class_name=os.path:join is a function, and a class is needed"),
+    ({"class_name": "os.path:Nope"}, "{role}.class_name=os.path:Nope cannot be imported: .*'Nope'; name a class"),
+    ({"class_name": "nowhere:Model"}, "{role}.class_name=nowhere:Model cannot be imported: No module named"),
+    ({"class_name": "MLPModle"}, "{role}.class_name=MLPModle cannot be imported: Could not resolve"),
+    (
+        {"distribution_cfg": {"class_name": "Gausian"}},
+        "{role}.distribution_cfg.class_name=Gausian cannot be imported: Could not resolve",
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
+from pyarrow import parquet
 from rsl_rl.runners import DistillationRunner
 
 from foundation.distill import DaggerRunner
@@ -158,6 +159,43 @@ def test_a_lerobot_dataset_of_others_needs_no_entry_of_ours(datasets, tmp_path):
     assert len(make_runner("feed-forward", init_dataset=str(folder)).alg.history) == 240
 
 
+def changed_lerobot(source: Path, folder: Path, change=None, **info) -> Path:
+    """Return a copy of a LeRobot dataset with a changed table or changed entries of its metadata."""
+    shutil.copytree(source, folder)
+    (data,) = (folder / "data").glob("*/*.parquet")
+    if change is not None:
+        parquet.write_table(change(parquet.read_table(data)), data)
+    about = json.loads((folder / "meta" / "info.json").read_text())
+    (folder / "meta" / "info.json").write_text(json.dumps(about | info))
+    return folder
+
+
+def test_rows_of_a_lerobot_dataset_are_taken_in_the_order_of_their_index(datasets, tmp_path):
+    order = np.random.default_rng(0).permutation(240)
+    shuffled = changed_lerobot(datasets["lerobot"], tmp_path / "d", lambda table: table.take(order))
+    expected, got = (read_dataset(folder, ["student"]) for folder in (datasets["lerobot"], shuffled))
+    for name, values in expected.fields.items():
+        assert np.array_equal(got.fields[name], values)
+    assert np.array_equal(got.begins, expected.begins)
+
+
+@pytest.mark.parametrize(
+    ("change", "info", "message"),
+    [
+        (lambda table: table.slice(0, 200), {}, "info.json tells of 240 frames, but data/ holds 200; copy"),
+        (lambda table: table.take([*range(239), 3]), {}, "the row after index 3 has index 3; copy"),
+        (None, {"codebase_version": "v2.1"}, "its codebase_version is v2.1, but v3.0 is read; convert it"),
+    ],
+)
+def test_a_lerobot_dataset_that_is_not_whole_or_of_another_version_is_one_line(
+    change, info, message, datasets, tmp_path
+):
+    folder = changed_lerobot(datasets["lerobot"], tmp_path / "d", change, **info)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_dataset(folder, ["student"])
+    assert "\n" not in str(caught.value)
+
+
 def test_what_a_run_needs_and_a_dataset_lacks_is_named(datasets, tmp_path):
     wide = demonstrations(
         tmp_path / "wide-v0", gymnasium.spaces.Box(-9, 9, (4,), np.float32), lambda n: vectors(n, 4)
@@ -173,7 +211,11 @@ def test_what_a_run_needs_and_a_dataset_lacks_is_named(datasets, tmp_path):
         ({"init_dataset": str(wide)}, r"has observation group student of shape \[4\], and this run has \[3\]"),
         ({"init_dataset": str(discrete)}, r"has actions of shape \[\], and this run has \[2\]"),
         ({"init_dataset": str(spoilt)}, "holds NaN or infinity"),
-        ({"init_dataset": "/no/folder"}, "/no/folder does not exist"),
+        ({"init_dataset": "/no/folder"}, "init_dataset /no/folder does not exist"),
+        ({"init_dataset": f"{ours}/data"}, "/data is a part of a dataset; give the folder above, .*/minari-v0$"),
+        ({"init_dataset": ""}, "init_dataset must name the folder of one dataset, or be None, got ''"),
+        ({"init_dataset": [ours]}, r"init_dataset must name the folder of one dataset, .* got \['"),
+        ({"init_dataset": 3}, "init_dataset must name the folder of one dataset, or be None, got 3"),
         (
             {"init_dataset": str(tmp_path)},
             r"is no dataset: it has neither data/metadata.json \(minari\) nor meta/",
