@@ -24,6 +24,7 @@ def flown_environment(
     overrides: Sequence[str],
     flags: dict[str, Any],
     is_live: bool = False,
+    updates: dict[str, Any] | None = None,
 ) -> Any:
     """Return the configuration to fly policies in, and print where it is not the one that they were trained in.
 
@@ -36,6 +37,7 @@ def flown_environment(
         overrides: Settings ``env.…=`` that take precedence.
         flags: Values by setting that take precedence over all.
         is_live: Whether policy and family can be exchanged in flight, so that any of them may be needed.
+        updates: Settings that take the place of the run's, and that overrides take precedence over.
 
     Raises:
         ConfigError: If a setting cannot work, or has no effect.
@@ -44,7 +46,7 @@ def flown_environment(
 
     folders = {role: folder for role, path in checkpoints.items() if (folder := _params_of(path)) is not None}
     source = folders.get("student") or next(iter(folders.values()), None)
-    env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags)
+    env_cfg, _ = compose(task, overrides, params_dir=source, groups=("env",), flags=flags, env_updates=updates)
     warn_of_changed_vehicle(source)
     if not is_live:
         require_effect(env_cfg, overrides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +68,9 @@ def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
     flags = {
         "env.num_envs": args.num_envs,
         "env.episode_s": args.duration,
-        "env.episode_steps": None,
-        "env.randomization.family": "none" if args.vehicle is not None else args.family,
-        "env.robot.vehicle": args.vehicle,
     }
     networks = {name: path for name, path in checkpoints.items() if str(path) not in (RAPTOR, PID)}
-    env_cfg = flown_environment(task, networks, of_env, flags)
+    env_cfg = flown_environment(task, networks, of_env, flags, updates=_fleet(args))
     env_cfg = replace(tracking_cfg(env_cfg), episode_steps=None)
     if EXPERT in map(str, networks.values()) and env_cfg.expert is None:
         env_cfg = replace(env_cfg, expert=LqrCfg())
@@ -94,6 +91,17 @@ def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
         if str(path) != EXPERT:
             plan.make_policy(each, env)
     return plan
+
+
+def _fleet(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the settings that --vehicle and --family stand for; None leaves the run's."""
+    from foundation.tasks.point_ctrl.point_ctrl_env_cfg import RobotCfg
+
+    if args.vehicle is not None:
+        return {"robot": asdict(RobotCfg()) | {"vehicle": args.vehicle}, "randomization": {"family": "none"}}
+    if args.family == "raptor":  # it scales a vehicle of its own
+        return {"robot": asdict(RobotCfg()), "randomization": {"family": args.family}}
+    return None if args.family is None else {"randomization": {"family": args.family}}
 
 
 _SILENCED = {

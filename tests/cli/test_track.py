@@ -211,3 +211,18 @@ def test_two_runs_of_one_name_both_fly_under_names_of_their_own(tmp_path):
     assert saved["checkpoints"] == {"seed0/best_model": checkpoints[0], checkpoints[1]: checkpoints[1]}
     first, second = (saved["policies"][name]["overall"]["rmse_m"] for name in saved["checkpoints"])
     assert second < first == saved["overall"]["rmse_m"]
+
+
+def test_a_named_vehicle_takes_the_place_of_the_run_s_own_and_a_family_that_of_a_named_one(tmp_path):
+    for own, words in (
+        ("robot: {motor: {tau_up: 0.05}}\nrandomization: {family: cf2x}", ["--vehicle", "flightmare"]),
+        ("robot: {vehicle: x500}\nrandomization: {family: none}", ["--family", "raptor"]),
+    ):
+        run = tmp_path / words[1]
+        shutil.copytree(Path("foundation/tasks/foundation/assets/student").resolve(), run)
+        (run / "params" / "env.yaml").write_text(f"num_envs: 8\nsim: {{dt: 0.01}}\n{own}\n")
+        flags = ["--num_envs", "2", "--seeds", "1", "--duration", "2", *words]
+        track.main(["--checkpoint", str(run), "--path", "hover", "--output", str(run / "out"), *flags])
+        saved = json.loads((run / "out" / "tracking_statistics.json").read_text())["environment"]
+        assert words[1] in (saved["robot"]["vehicle"], saved["randomization"]["family"])
+        assert saved["robot"]["motor"]["tau_up"] != 0.05
