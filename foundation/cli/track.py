@@ -1,6 +1,7 @@
 """Fly a policy along a path, and write how well it follows: statistics, arrays, plots, a section of the report.
 
-Without --checkpoint the packaged student of --task flies.
+Without --checkpoint the packaged policy of --task flies: a student that was trained to hover (task foundation, the
+default) or to follow paths (task tracking), else the packaged teacher.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 EPILOG = """
 examples:
-  foundation track --path figure_eight --speed 2
+  foundation track --path figure_eight --speed 2 --task tracking
   foundation track --path langevin --family raptor --compare expert,pid
+  foundation track --path waypoints --vehicle x500 'path.points=[[0,0,0],[1,0,0],[1,1,0.5]]'
   foundation track --path lissajous --speed 1.5 path.amplitude=[1,1,0.5] path.ratio=[2,3,1]
   foundation track --path flight.csv --vehicle x500
 Settings of the environment and of the path follow the flags in Hydra's grammar: env.noise.delay=0.01
@@ -45,13 +47,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="hover, circle, figure_eight, lissajous, langevin, waypoints, or a .csv or .npz file of samples",
     )
     parser.add_argument("--speed", type=float, help="largest speed on the path, of langevin the RMS speed [m/s]")
-    parser.add_argument("--amplitude", type=float, help="half-width of the path [m] (default: 1)")
+    parser.add_argument(
+        "--amplitude", type=float, help="half-width of the path [m] (default: 1 of circle and figure_eight)"
+    )
     parser.add_argument("--period", type=float, help="time of one repetition [s], instead of --speed")
     parser.add_argument("--heading", help="heading [rad], or along: that of the velocity (default: 0)")
-    parser.add_argument("--vehicle", help="fly this named vehicle alone, such as x500")
+    parser.add_argument(
+        "--vehicle",
+        help="fly this named vehicle alone: crazyflie, cf2x_L250, cf2x_P250, cf2x_T350, x500 or flightmare",
+    )
     parser.add_argument("--family", help="family of vehicles: none, cf2x, foundation or raptor")
     parser.add_argument("--seeds", type=int, default=5, help="seeds to fly, from --seed on (default: 5)")
-    parser.add_argument("--duration", type=float, default=10.0, help="time to fly [s] (default: 10)")
+    parser.add_argument(
+        "--duration", type=float, help="time to fly [s] (default: that of the waypoints or the file, else 10)"
+    )
     parser.add_argument(
         "--after", type=float, default=1.0, help="time from which on errors count [s] (default: 1)"
     )
@@ -132,7 +141,7 @@ def _in_words(plan: TrackingPlan, flight: TrackedFlight) -> str:
         f"{name} {_short(value)}" for name, value in _plain(plan.kind, plan.paths[0]).items() if name != "phase"
     )
     return (
-        f"{args.path} ({parameters}), {flight.mass.size} flights of {args.duration:g} s with {what}; "
+        f"{args.path} ({parameters}), {flight.mass.size} flights of {plan.duration:g} s with {what}; "
         f"errors from {args.after:g} s on"
     )
 

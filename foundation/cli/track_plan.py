@@ -30,6 +30,8 @@ class TrackingPlan:
     """Name of the kind of path."""
     paths: list[FlightPath]
     folder: Path
+    duration: float
+    """Time to fly [s]."""
     first: int
     """Step from which on errors count."""
 
@@ -55,7 +57,7 @@ class TrackingPlan:
 def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
     """Check everything before anything flies."""
     from foundation.control.lqr import LqrCfg
-    from foundation.evaluation.tracking.setup import make_paths, tracking_cfg
+    from foundation.evaluation.tracking.setup import tracking_cfg
     from foundation.tasks import create_env, load_task
 
     task = load_task(args.task)
@@ -64,26 +66,26 @@ def plan_of(args: argparse.Namespace, overrides: list[str]) -> TrackingPlan:
     checkpoints = checkpoints_of(args)
     of_path = [word for word in overrides if word.startswith("path.")]
     of_env = [word for word in overrides if word not in of_path]
+    for word in of_env:
+        if not word.startswith("env."):
+            raise UsageError(f"{word} must begin with env. or path., as in path.phase=0.25")
+    name, paths = _paths(args, of_path)
+    duration = _duration(args, paths[0])
     _require_effect(args, of_env, EXPERT in map(str, checkpoints.values()))
     flags = {
         "env.num_envs": args.num_envs,
-        "env.episode_s": args.duration,
+        "env.episode_s": duration,
     }
     networks = {name: path for name, path in checkpoints.items() if str(path) not in (RAPTOR, PID)}
     env_cfg = flown_environment(task, networks, of_env, flags, updates=_fleet(args))
     env_cfg = replace(tracking_cfg(env_cfg), episode_steps=None)
     if EXPERT in map(str, networks.values()) and env_cfg.expert is None:
         env_cfg = replace(env_cfg, expert=LqrCfg())
-    try:
-        name, parameters = _path(args, of_path)
-        paths = make_paths(name, parameters, args.num_envs)
-    except (ValueError, TypeError, OSError) as error:
-        raise UsageError(f"--path {args.path}: {error}") from None
     folder = _folder(args, next(iter(checkpoints.values())))
     first, steps = round(args.after / env_cfg.sim.dt), env_cfg.max_episode_length
     if first >= steps:
-        raise UsageError(f"--after {args.after:g} leaves no step of --duration {args.duration:g}; lower it")
-    plan = TrackingPlan(args, checkpoints, env_cfg, name, paths, folder, first)
+        raise UsageError(f"--after {args.after:g} leaves no step of the {duration:g} s that are flown; lower it")
+    plan = TrackingPlan(args, checkpoints, env_cfg, name, paths, folder, duration, first)
     env = create_env(args.task, replace(env_cfg, expert=None), args.device, args.seed)
     print_vehicle(env, "Track")
     _require_flyable(plan, env)
@@ -138,12 +140,34 @@ def _check_flags(args: argparse.Namespace) -> None:
         raise UsageError(f"--num_envs must be at least 1, got {args.num_envs}")
     if args.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {args.seeds}")
-    if not args.duration > 0.0:
+    if args.duration is not None and not args.duration > 0.0:
         raise UsageError(f"--duration must be positive, got {args.duration:g} s")
-    if not 0.0 <= args.after < args.duration:
-        raise UsageError(f"--after must lie in [0, {args.duration:g}) s, within --duration, got {args.after:g}")
+    if not args.after >= 0.0:
+        raise UsageError(f"--after must be at least 0 s, got {args.after:g}")
     if args.vehicle is not None and args.family not in (None, "none"):
         raise UsageError(f"--family {args.family} has no effect with --vehicle {args.vehicle}; give one of them")
+
+
+def _paths(args: argparse.Namespace, overrides: list[str]) -> tuple[str, list[FlightPath]]:
+    """Return the kind of path, and one path per environment."""
+    from foundation.evaluation.tracking.setup import make_paths
+
+    try:
+        kind, parameters = _path(args, overrides)
+        return kind, make_paths(kind, parameters, args.num_envs)
+    except (ValueError, TypeError, OSError) as error:
+        raise UsageError(f"--path {args.path}: {error}") from None
+
+
+def _duration(args: argparse.Namespace, path: FlightPath) -> float:
+    """Return the time to fly [s]; that of a path which ends, unless a flag says otherwise."""
+    whole = getattr(path, "duration", None)
+    if args.duration is None:
+        return 10.0 if whole is None else whole
+    if whole is not None and abs(whole - args.duration) > 1e-6:
+        then = "it then rests at its end" if whole < args.duration else "the rest is not flown"
+        print(f"[Track] the path lasts {whole:g} s, --duration is {args.duration:g} s: {then}", flush=True)
+    return args.duration
 
 
 def _path(args: argparse.Namespace, overrides: list[str]) -> tuple[str, dict[str, Any]]:

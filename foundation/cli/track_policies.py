@@ -21,6 +21,8 @@ def checkpoints_of(args: argparse.Namespace) -> dict[str, Path]:
     for words in [] if args.compare is None else args.compare.split(","):
         if not words:
             raise UsageError(f"--compare {args.compare!r} has an empty name; give names or paths by comma")
+        if words not in BASELINES and not Path(words).expanduser().exists():
+            raise UsageError(f"--compare {words} is none of {', '.join(BASELINES)}, and no such file exists")
         path = Path(words) if words in BASELINES else find_checkpoint(words, None, None)
         if path.resolve() in {other.resolve() for other in found.values()}:
             raise UsageError(f"--compare {words}: it flies already; name each policy once")

@@ -98,13 +98,14 @@ def test_a_report_keeps_its_other_sections_and_one_of_tracking(flown):
 
 def test_a_file_of_samples_is_flown(tmp_path):
     times = np.arange(0.0, 3.0, 0.05)
-    rows = np.column_stack([times, 0.2 * times, 0.0 * times, 0.1 * np.sin(times)])
+    rows = np.column_stack([1e9 + times, 0.2 * times, 0.0 * times, 0.1 * np.sin(times)])
     np.savetxt(tmp_path / "flight.csv", rows, delimiter=",", header="t,x,y,z", comments="")
-    words = ["--checkpoint", "expert", "--path", str(tmp_path / "flight.csv"), *SHORT]
+    words = ["--checkpoint", "expert", "--path", str(tmp_path / "flight.csv"), "--num_envs", "2", "--seeds", "1"]
     track.main([*words, "--output", str(tmp_path / "out")])
     data = np.load(tmp_path / "out" / "trajectory_data.npz")
     expected = np.interp(data["timestamps"], times, rows[:, 1])
     np.testing.assert_allclose(data["desired_pos"][:, 0, 0], expected, atol=1e-6)
+    assert len(data["timestamps"]) == 295  # as long as the file
     assert np.abs(data["position_error"][100:]).max() < 0.05
 
 
@@ -147,13 +148,13 @@ def test_settings_of_a_path_follow_in_hydra_s_grammar(tmp_path):
         (["--path", "circle", "--speed", "2", "path.speed=3"], "path.speed has no effect with --speed"),
         (["--path", "circle", "--speed", "30", "--vehicle", "x500"], "thrust-to-weight"),
         (["--path", "nowhere.csv"], "nowhere.csv"),
-        (["--path", "hover", "--after", "10"], "--after must lie in [0, 10) s"),
+        (["--path", "hover", "--after", "10"], "--after 10 leaves no step of the 10 s"),
         (["--path", "hover", "--duration", "0"], "--duration must be positive"),
         (["--path", "hover", "--seeds", "0"], "--seeds must be at least 1"),
         (["--path", "hover", "--vehicle", "x500", "--family", "raptor"], "--family raptor has no effect"),
         (["--path", "hover", "--vehicle", "x5000"], "robot.vehicle must be one of"),
         (["--path", "circle", "--heading", "north"], "--heading must be a number [rad] or along"),
-        (["--path", "hover", "--compare", "nobody"], "nobody does not exist"),
+        (["--path", "hover", "--compare", "nobody"], "--compare nobody is none of raptor, expert, pid"),
         (["--path", "hover", "--checkpoint", "pid", "--compare", "pid"], "it flies already"),
         (["--path", "hover", "env.episode_s=3"], "env.episode_s=3 has no effect: give --duration"),
         (["--path", "hover", "env.init.tilt=0.5"], "flights begin on the path"),
@@ -169,7 +170,7 @@ def test_settings_of_a_path_follow_in_hydra_s_grammar(tmp_path):
         (["--path", "waypoints", "path.points=5"], "--path waypoints"),
         (["--path", "hover", "--after", "9.996"], "--after 9.996 leaves no step"),
         (["--path", "hover", "env.nothing=3"], "unknown setting env.nothing"),
-        (["--path", "hover", "pth.speed=3"], "must begin with env."),
+        (["--path", "hover", "pth.speed=3"], "must begin with env. or path."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_flown_is_refused_in_one_line_before_anything_flies(

@@ -68,9 +68,9 @@ def test_a_heading_that_passes_pi_takes_the_short_way_round(tmp_path):
     assert np.cos(middle) == pytest.approx(-1.0, abs=1e-12)
 
 
-def test_beyond_both_ends_the_path_rests_where_it_began_and_ended(tmp_path):
+def test_the_first_time_is_zero_and_beyond_both_ends_the_path_rests(tmp_path):
     file = write(tmp_path / "a.csv", "t,x,y,z,heading", [1.0, 2.0], [3.0, 4.0], [0, 0], [0, 0], [0.1, 0.2])
-    samples = make_path("file", file=file).sample(np.array([0.0, 1.5, 3.0]), RNG)
+    samples = make_path("file", file=file).sample(np.array([-1.0, 0.5, 2.0]), RNG)
     np.testing.assert_array_equal(samples.position[[0, 2], 0], [3.0, 4.0])
     np.testing.assert_array_equal(samples.velocity[:, 0], [0.0, 1.0, 0.0])
     np.testing.assert_array_equal(samples.heading[[0, 2]], [0.1, 0.2])

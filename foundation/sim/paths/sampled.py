@@ -25,8 +25,9 @@ _VECTORS = {
 class Sampled:
     """A recorded path, linearly interpolated between its times.
 
-    Velocities and accelerations that the file does not have are central differences. Before its first time and
-    beyond its last one the path rests there, with zero velocity and acceleration.
+    Its first time is 0, whatever clock recorded it. Velocities and accelerations that the file does not have are
+    central differences. Before the first time and beyond the last one the path rests there, with zero velocity and
+    acceleration.
 
     Raises:
         ValueError: If the file does not describe a path.
@@ -52,13 +53,19 @@ class Sampled:
                 f"Sampled.file must be a file of a path, got {self.file}, which does not exist"
             )
         columns = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
-        object.__setattr__(self, "_times", _time_column(path, columns))
+        times = _time_column(path, columns)
+        object.__setattr__(self, "_times", times - times[0])
         object.__setattr__(self, "_samples", self._assemble(path, columns))
 
     @property
     def period(self) -> float | None:
         """None, as for all paths that do not repeat."""
         return None
+
+    @property
+    def duration(self) -> float:
+        """Time from the first sample to the last [s]."""
+        return float(self._times[-1])
 
     def sample(self, times: np.ndarray, rng: np.random.Generator) -> PathSamples:
         """Return the path at ``times`` [s], shape (T,); ``rng`` is not used."""

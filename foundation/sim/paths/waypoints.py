@@ -67,6 +67,11 @@ class Waypoints:
         """None, as for all paths that do not repeat."""
         return None
 
+    @property
+    def duration(self) -> float:
+        """Time from the first point to the last [s]."""
+        return float(sum(self.durations or ()))
+
     def sample(self, times: np.ndarray, rng: np.random.Generator) -> PathSamples:
         """Return the path at ``times`` [s], shape (T,); ``rng`` is not used."""
         times = checked_times(times)
