@@ -137,7 +137,7 @@ def test_a_bad_usd_file_is_one_error_with_exit_code_2_and_no_run_folder(empty, c
     [
         (
             ["--task", "distilation"],
-            "expected one of point_ctrl, distillation, foundation; did you mean",
+            "expected one of point_ctrl, distillation, foundation, tracking; did you mean",
         ),
         (["--task", "distillation", "env.sim.dtt=1"], "unknown setting env.sim.dtt; did you mean env.sim.dt?"),
         (["--task", "distillation", "--num_envs", "x"], "argument --num_envs: invalid int value"),
