@@ -270,7 +270,8 @@ class PointCtrlEnv(VecEnv):
 
     def _state_tensors(self) -> dict[str, torch.Tensor]:
         late = {} if self.sensor_delay is None else {"measured": self.sensor_delay.measured}
-        task = {name: rows for name, rows in self._task.items() if name != "row" or self._paths is not None}
+        of_paths = () if self._paths is not None else ("row", "last_row")
+        task = {name: rows for name, rows in self._task.items() if name not in of_paths}
         return {name: getattr(self.sim, name) for name in (*STATE, "vehicle")} | task | late
 
     def _allocate(self, seed: int) -> None:
@@ -287,6 +288,7 @@ class PointCtrlEnv(VecEnv):
         self._rows = {
             "length": zeros(padded, dtype=torch.int64),
             "row": zeros(padded, dtype=torch.int32),
+            "last_row": zeros(padded, dtype=torch.int32),
             "finished": zeros(padded, len(FINISHED)),
             "reward": zeros(padded),
             "done": zeros(padded, dtype=torch.int64),

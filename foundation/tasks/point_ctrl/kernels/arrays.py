@@ -48,6 +48,7 @@ def task_types(lanes: int) -> SimpleNamespace:
         episode_scalars: wp.array2d(dtype=wp.float32)  # the same memory, (8, number of lanes)
         length: wp.array(dtype=wp.int64)  # steps of the running episodes
         row: wp.array(dtype=wp.int32)  # of the table of paths, where there is one
+        last_row: wp.array(dtype=wp.int32)  # of the path that is followed, held beyond its end
         finished: wp.array2d(dtype=wp.float32)  # last finished episodes, (number of lanes, 7)
         # This step.
         reward: wp.array(dtype=wp.float32)

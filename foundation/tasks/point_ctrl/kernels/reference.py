@@ -55,8 +55,7 @@ def load_reference(paths: Paths, task: Any, block: int, step: int, like: Any):
         half_sin, half_cos = type(like.half_sin)(), type(like.half_sin)()
         for lane in range(len(like.half_sin)):
             i = block * len(like.half_sin) + lane
-            row = task.row[i]
-            row = wp.min(row + step, row - row % paths.steps + paths.steps - 1)  # the last one is held
+            row = wp.min(task.row[i] + step, task.last_row[i])
             task.row[i] = row
             first = four(paths, row, 0)
             second = four(paths, row, 1)

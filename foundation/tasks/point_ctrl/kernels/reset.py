@@ -43,6 +43,7 @@ def reset_env(i: int, arrays: Any, traits: VehicleTraits, task: Any, init: Any, 
         path = wp.min(int(uniform(key, counter, PATH_DRAW) * float(paths.count)), paths.count - 1)
         row = path * paths.steps
         task.row[i] = row
+        task.last_row[i] = row + paths.steps - 1
         attitude = placed_on(row, paths, attitude)
         first, second = paths.samples[row, 0], paths.samples[row, 1]
         motion = wp.vec3(first[3], second[0], second[1])
