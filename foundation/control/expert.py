@@ -9,6 +9,7 @@ from foundation.control.allocation import allocate
 from foundation.control.lqr import LqrCfg, axis_gains
 from foundation.control.modes import COLLECTIVE, PITCH, ROLL, YAW, rotor_modes, rotor_speeds, trim_shares
 from foundation.control.rotations import inverse, product, rotated_by_inverse, tilting_z_to, twist_and_swing
+from foundation.control.vehicle_table import VehicleTable
 from foundation.sim.params import GRAVITY, QuadParams
 
 NEAR_SECONDS = 0.3
@@ -52,8 +53,7 @@ class LqrExpert:
             "thrust_curve": vehicles.thrust_curve,
             "weight": vehicles.mass[:, None] * GRAVITY,
         }
-        self._widths = {name: values.shape[1] for name, values in columns.items()}
-        self._table = torch.as_tensor(np.column_stack(list(columns.values()))).to(device, dtype)
+        self._table = VehicleTable(columns, device, dtype)
 
     def __call__(
         self,
@@ -78,8 +78,7 @@ class LqrExpert:
             last_command: The command of the step before, whoever gave it, in [0, 1], shape (N, 4).
             force_w: Disturbance force, world frame [N], shape (N, 3).
         """
-        columns = self._table[vehicle.long()].split(list(self._widths.values()), dim=1)
-        own = dict(zip(self._widths, columns, strict=True))
+        own = self._table.of(vehicle)
         thrust_w = torch.cat([-force_w[:, :2], own["weight"] - force_w[:, 2:]], dim=1)
         thrust_w[:, 2:] = torch.maximum(thrust_w[:, 2:], LEAST_LIFT * own["weight"])
         thrust = thrust_w.norm(dim=1, keepdim=True)

@@ -26,6 +26,7 @@ from foundation.control.modes import rotor_speeds
 from foundation.control.pid_cfg import PidCfg, share_accelerations
 from foundation.control.pid_loop import PidLoop, wrapped
 from foundation.control.rotations import roll_pitch_yaw
+from foundation.control.vehicle_table import VehicleTable
 from foundation.sim.params import GRAVITY, QuadParams
 
 LEAST_SHARE = 1e-3
@@ -68,9 +69,7 @@ class CascadedPid:
                 raise ValueError(f"CascadedPid.{name} must be positive, got {value}")
         self.cfg = cfg or PidCfg()
         self.num_envs = num_envs
-        columns = vehicle_columns(vehicles)
-        self._widths = {name: values.shape[1] for name, values in columns.items()}
-        self._table = torch.as_tensor(np.column_stack(list(columns.values()))).to(device, dtype)
+        self._table = VehicleTable(vehicle_columns(vehicles), device, dtype)
         self._loops = _loops(self.cfg, num_envs, dt, device, dtype)
 
     def __call__(
@@ -98,8 +97,7 @@ class CascadedPid:
             force_w: Disturbance force, world frame [N], shape (N, 3); not used.
             heading: Heading to hold [rad], shape (N,); None means zero, x forward.
         """
-        columns = self._table[vehicle.long()].split(list(self._widths.values()), dim=1)
-        own = dict(zip(self._widths, columns, strict=True))
+        own = self._table.of(vehicle)
         cfg, loops = self.cfg, self._loops
         angles = roll_pitch_yaw(quat_wb)
         yaw = angles[:, 2]

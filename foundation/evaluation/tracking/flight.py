@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from foundation.control.rotations import twist_and_swing
 from foundation.evaluation.recording import PolicyFn, reset_policy
 
 if TYPE_CHECKING:
@@ -130,12 +131,12 @@ _VEHICLES = {"mass": 0, "survived": 0, "path": 0}
 def _before(env: PointCtrlEnv, actions: torch.Tensor) -> dict[str, torch.Tensor]:
     reference = env.reference
     assert reference is not None
-    _, _, z, w = reference.relative_attitude(env.sim.quat_wb).unbind(1)
+    _, heading_error, _ = twist_and_swing(reference.relative_attitude(env.sim.quat_wb))
     return {
         "desired_pos": reference.position,
         "actual_pos": env.sim.pos_w.clone(),
         "desired_vel": reference.velocity,
         "actual_vel": env.sim.vel_w.clone(),
-        "heading_error": 2.0 * torch.atan2(z * w.sign(), w.abs()),
+        "heading_error": heading_error,
         "actions": actions,
     }

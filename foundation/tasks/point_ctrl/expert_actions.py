@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from foundation.control.expert import LqrExpert
+from foundation.control.rotations import rotated_by_inverse
+from foundation.control.vehicle_table import VehicleTable
 from foundation.sim.params import QuadParams
 from foundation.sim.simulator import Simulator
 from foundation.tasks.point_ctrl.references import ReferenceTable
@@ -18,8 +20,8 @@ class ExpertActions:
         """Take an expert for a table of vehicles; ``dt`` is the control step [s]."""
         self._expert = expert
         self._preview = round(expert.cfg.preview / dt)
-        known = np.column_stack([vehicles.mass, vehicles.drag])
-        self._mass_and_drag = torch.as_tensor(known, dtype=torch.float32, device=device)
+        columns = {"mass": vehicles.mass[:, None], "drag": vehicles.drag}
+        self._table = VehicleTable(columns, device, torch.float32)
 
     def __call__(
         self, sim: Simulator, previous: torch.Tensor, paths: ReferenceTable | None, row: torch.Tensor
@@ -35,17 +37,13 @@ class ExpertActions:
         pos, quat, vel, turning, force = sim.pos_w, sim.quat_wb, sim.vel_w, sim.ang_vel_b, sim.force_w
         if paths is not None:
             at, ahead = paths.ahead(row, 0), paths.ahead(row, self._preview)
-            mass, drag = self._mass_and_drag[sim.vehicle.long()].split([1, 3], dim=1)
+            own = self._table.of(sim.vehicle)
             # In the frame of the reference both are forces; drag as in level flight.
-            force = at.turned_back(force - mass * ahead.acceleration) - drag * at.turned_back(ahead.velocity)
+            force = at.turned_back(force - own["mass"] * ahead.acceleration) - own["drag"] * at.turned_back(
+                ahead.velocity
+            )
             pos, vel = at.turned_back(pos - at.position), at.turned_back(vel - at.velocity)
             quat = at.relative_attitude(quat)
-            turning = turning - at.heading_rate * vertical_in_body(quat)
+            turning = turning - rotated_by_inverse(quat, pad(at.heading_rate, (2, 0)))
         state = (sim.vehicle, pos, quat, vel, turning, sim.rotor)
         return 2.0 * self._expert(*state, 0.5 * (previous + 1.0), force) - 1.0
-
-
-def vertical_in_body(quat_wb: torch.Tensor) -> torch.Tensor:
-    """Return the world's vertical in body axes, shape (N, 3), for attitudes (x, y, z, w), (N, 4)."""
-    x, y, z, w = quat_wb.unbind(1)
-    return torch.stack([2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)], dim=1)

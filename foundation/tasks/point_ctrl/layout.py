@@ -31,7 +31,6 @@ REFERENCE = {"position": 3, "velocity": 3, "acceleration": 3, "half_heading": 2,
 """Columns of a sample of a path, world frame [m, m/s, m/s^2]; sine and cosine of half of the heading, and its rate
 [rad/s]. Kernels load them four at a time."""
 REFERENCE_DIM = sum(REFERENCE.values())
-Reference: Any = first_indices(REFERENCE)
 
 RNG = {"key": 1, "counter": 1}
 """Rows of the random generators; see :mod:`foundation.sim.kernels.random_numbers`."""

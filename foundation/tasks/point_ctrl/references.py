@@ -33,11 +33,6 @@ class CurrentReference:
         """Return the parts of samples with columns as in the layout, shape (N, 12)."""
         return cls(*samples.split(list(REFERENCE.values()), dim=1))
 
-    @property
-    def heading(self) -> torch.Tensor:
-        """Heading about the world's z [rad], shape (N,)."""
-        return 2.0 * torch.atan2(self.half_heading[:, 0], self.half_heading[:, 1])
-
     def turned_back(self, vectors_w: torch.Tensor) -> torch.Tensor:
         """Return vectors, (N, 3), in axes that are turned by the heading."""
         half_sin, half_cos = self.half_heading.unbind(1)
